@@ -1,0 +1,1 @@
+"""Speech models: what runs inside a worker process."""

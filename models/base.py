@@ -1,0 +1,141 @@
+"""The interface that every speech model implements, and what passes through it.
+
+A model lives in a worker process. It may serve several streams at once, each from a thread of its
+own; `Capabilities.slots` says how many. Nothing here knows a protocol, a socket or a container
+format, and nothing outside msgspec and numpy is imported, because a worker may run under another
+Python interpreter than the front.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+Samples: TypeAlias = npt.NDArray[np.float32]
+"""Mono PCM, shape (n_samples,), values in [-1, 1]."""
+
+ModelErrorCode = Literal["voice_unknown", "text_unspeakable", "unsupported", "failed"]
+
+
+class ModelError(Exception):
+    """A model refuses a request, or fails at it.
+
+    Args:
+        code: `voice_unknown`, `text_unspeakable` (nothing in the text can be spoken),
+            `unsupported` (the model lacks the ability) or `failed` (anything else).
+        message: may be shown to a client.
+    """
+
+    def __init__(self, code: ModelErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code: ModelErrorCode = code
+        self.message = message
+
+
+class Voice(msgspec.Struct, frozen=True, kw_only=True):
+    """A voice that a model offers."""
+
+    name: str
+    """Unique within the model; what `SynthesisRequest.voice` names."""
+    language: str
+    """BCP 47 tag of the language that the voice was made for, for example `cmn` or `en-US`."""
+    gender: Literal["female", "male", "neutral"] = "neutral"
+    description: str = ""
+    kind: Literal["preset", "clone"] = "preset"
+
+
+class WordTime(msgspec.Struct, frozen=True, array_like=True):
+    """When a word of the request's text is heard."""
+
+    text_begin: int
+    """Index of the word's first character in the text given to `synthesize`."""
+    text_end: int
+    """Index after its last character."""
+    begin_s: float
+    """Seconds from the first sample of this synthesis."""
+    end_s: float
+
+
+class SynthesisRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to say it with; the text itself travels beside it, because it may be a stream."""
+
+    voice: str
+    language: str = ""
+    """BCP 47 tag of the text, empty for the voice's own language."""
+    instruction: str = ""
+    """How to say it, in words, for models with `Capabilities.instruction`."""
+    seed: int | None = None
+    """Makes sampling repeatable in models that sample."""
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a loaded model can do. A worker reports it to the pool when it is ready."""
+
+    slots: int = 1
+    """Streams that it computes at once. A stream that is computed but not yet delivered holds no
+    slot."""
+    run_ahead_s: float = 3.0
+    """Audio that a worker lets the model compute beyond what the front has taken, in seconds."""
+    text_stream: bool = False
+    """`synthesize` accepts an iterator of text pieces and speaks before it has ended."""
+    word_times: bool = False
+    instruction: bool = False
+    cloning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PcmChunk:
+    """A piece of speech: samples, and the words that end in it (or end up to it)."""
+
+    samples: Samples
+    words: tuple[WordTime, ...] = ()
+
+
+class SpeechModel(ABC):
+    """A loaded model.
+
+    The constructor loads it (and may take minutes); a worker calls it once, then `warm_up`, then
+    reports ready. `synthesize` is called from up to `capabilities.slots` threads at once.
+    """
+
+    name: str
+    sample_rate_hz: int
+    capabilities: Capabilities
+
+    @abstractmethod
+    def voices(self) -> Sequence[Voice]:
+        """All voices that the model can speak with now."""
+
+    @abstractmethod
+    def synthesize(
+        self, request: SynthesisRequest, text: str | Iterator[str]
+    ) -> Iterator[PcmChunk]:
+        """Speak `text`, chunk by chunk, at `sample_rate_hz`.
+
+        The caller may close the iterator at any chunk; the model then stops computing within one
+        chunk. An iterator of pieces is only given to a model with `Capabilities.text_stream`.
+
+        Raises:
+            ModelError: the voice is unknown, the text cannot be spoken, or synthesis failed.
+        """
+
+    def warm_up(self) -> None:
+        """Do what would make the first request slower than the second."""
+
+    def enroll(self, name: str, samples: Samples, sample_rate_hz: int, transcript: str) -> Voice:  # noqa: ARG002
+        """Make a voice from a recording of shape (n_samples,), in models with
+        `Capabilities.cloning`.
+
+        Raises:
+            ModelError: `unsupported` here; `failed` if the recording is of no use.
+        """  # noqa: D205
+        raise ModelError("unsupported", f"model {self.name!r} does not clone voices")
+
+    def close(self) -> None:
+        """Free what the model holds. It is not used afterwards."""

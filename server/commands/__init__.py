@@ -1,0 +1,1 @@
+"""The commands of `cosystream`, one module each."""

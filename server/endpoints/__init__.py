@@ -1,0 +1,1 @@
+"""Starlette endpoints: the only place that touches a client's socket."""

@@ -1,0 +1,31 @@
+"""Numbers that bound what a client may ask for and what the server keeps, in one place.
+
+What an operator may want to change is a setting instead (`server.settings`); the numbers here are
+part of a protocol, or keep a structure from growing.
+"""
+
+from __future__ import annotations
+
+# --- Audio -----------------------------------------------------------------------------------
+SAMPLE_RATES_HZ = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)
+"""Output rates: the list of Aliyun's Python SDK."""
+FRAME_S = 0.1
+"""Audio per binary frame. SDKs need 1 byte to 64 KiB, unfragmented."""
+MAX_FRAME_BYTES = 65_536
+"""Netty's default `maxFramePayloadLength`; the Java SDK dies silently above it."""
+
+# --- Text ------------------------------------------------------------------------------------
+MAX_PIECE_CHARACTERS = 20_000
+"""Characters of one RunSynthesis, a Han character counting 2 (newest NLS page)."""
+MAX_TASK_CHARACTERS = 200_000
+"""Characters of one task, a Han character counting 2."""
+MAX_MESSAGE_BYTES = 1 << 20
+"""A client's WebSocket message; a larger one is closed with 1009 by the WebSocket layer."""
+
+# --- Queues ----------------------------------------------------------------------------------
+STREAM_CREDIT_S = 2.0
+"""Audio of one stream that may lie between worker and encoder."""
+SESSION_LOOKAHEAD_SEGMENTS = 1
+"""Segments that are synthesised while another is being sent."""
+MAX_PENDING_MESSAGES = 256
+"""Client messages read but not yet handled on one connection."""

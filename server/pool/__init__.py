@@ -1,0 +1,1 @@
+"""Worker processes, each hosting one model, and the order in which they work."""

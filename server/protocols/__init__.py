@@ -1,0 +1,1 @@
+"""Wire protocols: typed messages and state machines without I/O."""

@@ -1,0 +1,1 @@
+"""The protocol-neutral middle: text in, encoded audio and subtitles out."""
