@@ -1,0 +1,53 @@
+"""The pool's state at one moment, for metrics and the admin page."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import msgspec
+
+from server.pool.remote import WorkerState
+from server.pool.seat import Seat
+
+
+class WorkerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker's place."""
+
+    model: str
+    pid: int | None
+    """None while no process runs."""
+    state: WorkerState
+    """`dead` while it waits for a restart."""
+    running: int
+    """Segments that are being computed or wait inside the worker for a slot."""
+    restarts: int
+    rss_bytes: int
+    """Resident memory at the last check."""
+
+    @classmethod
+    def of(cls, model: str, seat: Seat) -> Self:
+        """Describe a seat by the worker that matters most in it."""
+        order: tuple[WorkerState, ...] = ("ready", "starting", "draining", "dead")
+        worker = min(seat.workers, key=lambda worker: order.index(worker.state), default=None)
+        if worker is None:
+            return cls(
+                model=model, pid=None, state="dead", running=0, restarts=seat.restarts, rss_bytes=0
+            )
+        return cls(
+            model=model,
+            pid=worker.pid,
+            state=worker.state,
+            running=worker.running,
+            restarts=seat.restarts,
+            rss_bytes=worker.rss_bytes,
+        )
+
+
+class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """All workers, and what waits."""
+
+    workers: tuple[WorkerSnapshot, ...]
+    queued: int
+    """Segments that wait for a worker."""
+    streams: int
+    """Segments that wait, are computed, or are being delivered."""

@@ -1,0 +1,308 @@
+"""The worker process: one model, served to the front over one socket.
+
+Started as `python -m server.pool.worker --fd N --order '{...}'`. The main thread loads the model
+and then waits for the order to close; one thread reads the socket from the first moment on, so
+that the end of the front is noticed even while a model loads; one thread per slot pulls the
+model's chunks.
+
+The heartbeat is answered by the reading thread, so it shows that the process lives, not that the
+model does: a model that never returns from computing a chunk is seen by its silence instead
+(`PoolOptions.stall_timeout_s`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import importlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import msgspec
+
+from models.base import ModelError, PcmChunk, SpeechModel
+from server.pool import messages
+from server.pool.outbox import Outbox
+from server.pool.text_feed import TextFeed
+
+_CLOSE_WAIT_S = 1.0
+_PR_SET_PDEATHSIG = 1
+
+
+class LaunchOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line tells a worker, as JSON."""
+
+    factory: str
+    options: dict[str, Any]
+    nice: int
+
+
+class HostedStream:
+    """A stream in the worker: what was asked for, its text and its way out."""
+
+    def __init__(self, order: messages.Synthesize, outbox: Outbox) -> None:
+        self.id = order.stream
+        self.request = order.request
+        self.outbox = outbox
+        self.feed: TextFeed | None = None
+        self.text: str | TextFeed = order.text
+        if order.more_text:
+            self.feed = self.text = TextFeed()
+            self.feed.append(order.text, last=False)
+
+    def cancel(self) -> None:
+        """Make the model's thread stop at the next chunk, or at once if it waits."""
+        self.outbox.cancel()
+        if self.feed is not None:
+            self.feed.cancel()
+
+
+class Worker:
+    """Serves one model over one socket.
+
+    Args:
+        sock: the stream socket whose other end is the front.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._send_lock = threading.Lock()
+        self._model: SpeechModel | None = None
+        self._streams: dict[int, HostedStream] = {}
+        self._waiting: dict[int, HostedStream] = {}
+        self._computing = 0
+        self._slots_changed = threading.Condition()
+        self._close_asked = threading.Event()
+
+    def serve(self, order: LaunchOrder) -> None:
+        """Load the model and serve it until the front says `Close`."""
+        threading.Thread(target=self._read, name="reader", daemon=True).start()
+        try:
+            model = load_model(order.factory, order.options)
+            model.warm_up()
+            ready = messages.Ready(model.sample_rate_hz, model.capabilities, tuple(model.voices()))
+        except Exception as error:
+            self._send(messages.StartFailed(f"{type(error).__name__}: {error}"))
+            raise
+        self._model = model
+        for number in range(model.capabilities.slots):
+            threading.Thread(
+                target=self._serve_slot, args=(model,), name=f"slot-{number}", daemon=True
+            ).start()
+        self._send(ready)
+        self._close_asked.wait()
+        self._close(model)
+
+    def _close(self, model: SpeechModel) -> None:
+        with self._slots_changed:
+            self._waiting.clear()
+            for stream in list(self._streams.values()):
+                stream.cancel()
+            # A model must not be freed under a thread that still computes with it.
+            if self._slots_changed.wait_for(lambda: not self._computing, _CLOSE_WAIT_S):
+                model.close()
+
+    def _send(self, message: messages.WorkerMessage) -> None:
+        frame = messages.encode(message)
+        with self._send_lock:
+            self._sock.sendall(frame)
+
+    # --- What the front asks for -----------------------------------------------------------
+
+    def _read(self) -> NoReturn:
+        """Handle the front's messages; its end is the process's end, whatever else goes on."""
+        buffer = messages.FrameBuffer()
+        status = 0
+        try:
+            while n_bytes := self._sock.recv_into(buffer.writable()):
+                for payload in buffer.received(n_bytes):
+                    self._receive(messages.decode_from_front(payload))
+        except ConnectionError:
+            status = 1
+        except BaseException:  # noqa: BLE001 - a worker without a reader would never end
+            traceback.print_exc()
+            status = 1
+        sys.stderr.flush()
+        os._exit(status)
+
+    def _receive(self, message: messages.FrontMessage) -> None:
+        match message:
+            case messages.GrantCredit():
+                if hosted := self._streams.get(message.stream):
+                    hosted.outbox.grant(message.samples)
+            case messages.Synthesize():
+                self._accept(message)
+            case messages.AppendText():
+                hosted = self._streams.get(message.stream)
+                if hosted is not None and hosted.feed is not None:
+                    hosted.feed.append(message.text, last=message.last)
+            case messages.Cancel():
+                hosted = self._streams.get(message.stream)
+                if hosted is not None and not self._give_back(message.stream):
+                    hosted.cancel()
+            case messages.Recall():
+                self._give_back(message.stream)
+            case messages.Ping():
+                self._send(messages.Pong())
+            case messages.Close():
+                self._close_asked.set()
+
+    def _accept(self, order: messages.Synthesize) -> None:
+        if self._model is None:
+            raise messages.ChannelError("work came before the worker was ready")
+        outbox = Outbox(
+            order.stream,
+            sample_rate_hz=self._model.sample_rate_hz,
+            credit_samples=order.credit_samples,
+            send=self._send,
+            forget=self._forget,
+        )
+        hosted = HostedStream(order, outbox)
+        with self._slots_changed:
+            self._streams[order.stream] = self._waiting[order.stream] = hosted
+            self._slots_changed.notify()
+
+    def _give_back(self, stream: int) -> bool:
+        """Drop a stream that no slot has taken up yet."""
+        with self._slots_changed:
+            if self._waiting.pop(stream, None) is None:
+                return False
+        self._forget(stream)
+        self._send(messages.Cancelled(stream))
+        return True
+
+    def _forget(self, stream: int) -> None:
+        self._streams.pop(stream, None)
+
+    # --- What the model does ---------------------------------------------------------------
+
+    def _serve_slot(self, model: SpeechModel) -> NoReturn:
+        try:
+            while True:
+                self._serve_one(model)
+        except BaseException:  # noqa: BLE001 - a process without its slots must not look alive
+            traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+
+    def _serve_one(self, model: SpeechModel) -> None:
+        with self._slots_changed:
+            self._slots_changed.wait_for(lambda: self._waiting)
+            stream = self._waiting.pop(next(iter(self._waiting)))
+            self._computing += 1
+        self._send(messages.Started(stream.id))
+        self._synthesize(model, stream)
+        with self._slots_changed:
+            self._computing -= 1
+            self._slots_changed.notify_all()
+
+    def _synthesize(self, model: SpeechModel, stream: HostedStream) -> None:
+        """Run one stream to its end; nothing that the model raises leaves here."""
+        outbox = stream.outbox
+        stopwatch = _Stopwatch(stream.feed)
+        try:
+            self._pull(model, stream, stopwatch)
+        except ModelError as error:
+            if error.code == "text_unspeakable":
+                outbox.complete(stopwatch.compute_s)
+            else:
+                outbox.fail(error.code, error.message)
+        except Exception:  # noqa: BLE001 - whatever a model raises ends its stream, not the worker
+            detail = "" if outbox.cancelled else traceback.format_exc()
+            sys.stderr.write(detail)
+            outbox.fail("failed", "the model failed", detail)
+        else:
+            outbox.complete(stopwatch.compute_s)
+
+    def _pull(self, model: SpeechModel, stream: HostedStream, stopwatch: _Stopwatch) -> None:
+        run_ahead_samples = int(model.capabilities.run_ahead_s * model.sample_rate_hz)
+        outbox = stream.outbox
+        with stopwatch:
+            chunks = model.synthesize(stream.request, stream.text)
+        try:
+            while not outbox.cancelled:
+                with stopwatch:
+                    chunk = next(chunks, None)
+                if chunk is None:
+                    return
+                outbox.put(chunk, stopwatch.compute_s)
+                outbox.wait_for_room(run_ahead_samples)
+        finally:
+            _close_iterator(chunks)
+
+
+class _Stopwatch:
+    """Sums up the time that the model computes, without its waits for text."""
+
+    def __init__(self, feed: TextFeed | None) -> None:
+        self.compute_s = 0.0
+        self._feed = feed
+        self._began_at = 0.0
+        self._waited_s = 0.0
+
+    def _text_wait_s(self) -> float:
+        return self._feed.waited_s if self._feed is not None else 0.0
+
+    def __enter__(self) -> None:
+        self._began_at = time.perf_counter()
+        self._waited_s = self._text_wait_s()
+
+    def __exit__(self, *_: object) -> None:
+        waited_s = self._text_wait_s() - self._waited_s
+        self.compute_s += time.perf_counter() - self._began_at - waited_s
+
+
+def _close_iterator(chunks: Iterator[PcmChunk]) -> None:
+    """Close a generator; a plain iterator has nothing to close."""
+    close = getattr(chunks, "close", None)
+    if close is not None:
+        close()
+
+
+def load_model(factory: str, options: dict[str, Any]) -> SpeechModel:
+    """Import `package.module:Name` and call it with `options`.
+
+    Raises:
+        ValueError: `factory` is not of that form.
+        TypeError: what it made is no `SpeechModel`.
+    """
+    module_name, separator, attribute = factory.partition(":")
+    if not separator:
+        raise ValueError(f"factory {factory!r} is not of the form 'package.module:Name'")
+    model = getattr(importlib.import_module(module_name), attribute)(**options)
+    if not isinstance(model, SpeechModel):
+        raise TypeError(f"{factory} made a {type(model).__name__}, not a SpeechModel")
+    return model
+
+
+def main() -> None:
+    """Run a worker on the socket and the order that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m server.pool.worker")
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--order", required=True)
+    arguments = parser.parse_args()
+    order = msgspec.json.decode(arguments.order, type=LaunchOrder)
+    # Ctrl-C goes to the whole process group; the front decides when a worker ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        # For the case that the model holds the GIL, so that the reader cannot see the front's end.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.nice(order.nice)
+    # What a model prints must not be lost, and must not be taken for anything else.
+    os.dup2(2, 1)
+    Worker(socket.socket(fileno=arguments.fd)).serve(order)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Slot threads may still be inside native code, which an ordinary exit would pull away.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
