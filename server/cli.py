@@ -1,0 +1,47 @@
+"""The `cosystream` command: names its subcommands, turns failures into exit codes.
+
+Exit codes: 0 done, 1 failed (one line on standard error says why), 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cyclopts import App
+
+from server.commands.failure import CommandError
+from server.version import __version__
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
+
+app = App(
+    name="cosystream",
+    version=__version__,
+    help="Self-hosted streaming text-to-speech that speaks the vendors' protocols.",
+)
+
+# Import paths instead of functions: `--help` and `serve` shall not wait for the clients' libraries.
+app.command("server.commands.serve:serve", help="Run the server.", sort_key=1)
+app.command("server.commands.say:say", help="Speak a text, or standard input.", sort_key=2)
+app.command("server.commands.pipe:pipe", help="Speak the answer of an LLM.", sort_key=3)
+app.command("server.commands.voices:voices", help="List the server's voices.", sort_key=4)
+app.command("server.commands.doctor:doctor", help="Check this installation.", sort_key=5)
+app.command("server.commands.bench:bench", help="Measure a server under load.", sort_key=6)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        exit_code = app(result_action="return_value")
+    except CommandError as error:
+        sys.stderr.write(f"cosystream: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output is gone; the interpreter's last flush must not complain of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(exit_code)
