@@ -23,7 +23,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import msgspec
 
@@ -31,6 +31,10 @@ from models.base import ModelError, PcmChunk, SpeechModel
 from server.pool import messages
 from server.pool.outbox import Outbox
 from server.pool.text_feed import TextFeed
+
+_StreamOrder: TypeAlias = (
+    messages.AppendText | messages.GrantCredit | messages.Cancel | messages.Recall
+)
 
 _CLOSE_WAIT_S = 1.0
 _PR_SET_PDEATHSIG = 1
@@ -56,6 +60,16 @@ class HostedStream:
         if order.more_text:
             self.feed = self.text = TextFeed()
             self.feed.append(order.text, last=False)
+
+    def append_text(self, text: str, *, last: bool) -> None:
+        """Pass a piece of text to the model.
+
+        Raises:
+            ChannelError: the stream's text was complete from the start.
+        """
+        if self.feed is None:
+            raise messages.ChannelError("text for a stream whose text has ended")
+        self.feed.append(text, last=last)
 
     def cancel(self) -> None:
         """Make the model's thread stop at the next chunk, or at once if it waits."""
@@ -134,25 +148,28 @@ class Worker:
 
     def _receive(self, message: messages.FrontMessage) -> None:
         match message:
-            case messages.GrantCredit():
-                if hosted := self._streams.get(message.stream):
-                    hosted.outbox.grant(message.samples)
             case messages.Synthesize():
                 self._accept(message)
-            case messages.AppendText():
-                hosted = self._streams.get(message.stream)
-                if hosted is not None and hosted.feed is not None:
-                    hosted.feed.append(message.text, last=message.last)
-            case messages.Cancel():
-                hosted = self._streams.get(message.stream)
-                if hosted is not None and not self._give_back(message.stream):
-                    hosted.cancel()
-            case messages.Recall():
-                self._give_back(message.stream)
             case messages.Ping():
                 self._send(messages.Pong())
             case messages.Close():
                 self._close_asked.set()
+            case _:
+                # A stream that is not here any more has ended while the message was under way.
+                if (hosted := self._streams.get(message.stream)) is not None:
+                    self._receive_for(hosted, message)
+
+    def _receive_for(self, hosted: HostedStream, message: _StreamOrder) -> None:
+        match message:
+            case messages.GrantCredit():
+                hosted.outbox.grant(message.samples)
+            case messages.AppendText():
+                hosted.append_text(message.text, last=message.last)
+            case messages.Cancel():
+                if not self._give_back(hosted.id):
+                    hosted.cancel()
+            case messages.Recall():
+                self._give_back(hosted.id)
 
     def _accept(self, order: messages.Synthesize) -> None:
         if self._model is None:
