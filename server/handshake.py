@@ -8,9 +8,9 @@ the WebSocket protocol in one call, so the later duplicates can be dropped there
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
-from asyncio import BaseTransport
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -22,27 +22,52 @@ _UNSENT_BYTES = 64 * 1024
 minutes of speech, and neither backpressure nor barge-in would be real."""
 
 
-class PingClock:
-    """When the client last sent a WebSocket ping; endpoints find it in `scope["state"]`."""
+class ClientLink:
+    """What ASGI does not tell of a connection; endpoints find it in `scope["state"]["link"]`."""
 
-    __slots__ = ("last_ping_s",)
+    __slots__ = ("_abort_timer", "_transport", "last_ping_s")
 
-    def __init__(self) -> None:
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._abort_timer: asyncio.TimerHandle | None = None
         self.last_ping_s = 0.0
+        """When the client last sent a WebSocket ping, by the monotonic clock; 0 for never."""
+
+    def abort(self) -> None:
+        """Drop the connection and what was still to be sent."""
+        self._transport.abort()
+
+    def abort_later(self, delay_s: float) -> None:
+        """Drop the connection unless it has ended by itself until then.
+
+        A close waits until everything before it was sent, for ever if the client reads nothing.
+        """
+        loop = asyncio.get_running_loop()
+        self._abort_timer = loop.call_later(delay_s, self._transport.abort)
+
+    def lost(self) -> None:
+        """The connection has ended."""
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
 
 
 class FirstKeyProtocol(WebSocketsSansIOProtocol):
     """Keeps the first of duplicate handshake headers, and notes the client's pings."""
 
-    def connection_made(self, transport: BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Bound what the kernel buffers for this client."""
         super().connection_made(transport)
         self._head_seen = False
-        self._ping_clock = PingClock()
+        self._link = ClientLink(self.transport)
         peer = transport.get_extra_info("socket")
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
         if peer is not None and option is not None and peer.family != socket.AF_UNIX:
             peer.setsockopt(socket.IPPROTO_TCP, option, _UNSENT_BYTES)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is left to be aborted."""
+        self._link.lost()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Pass on the first bytes, which are the whole request head, without duplicates."""
@@ -52,15 +77,15 @@ class FirstKeyProtocol(WebSocketsSansIOProtocol):
         super().data_received(data)
 
     def handle_connect(self, event: Request) -> None:
-        """Hand the ping clock to the endpoint."""
+        """Hand the link to the endpoint."""
         super().handle_connect(event)
         scope: Any = getattr(self, "scope", None)
         if scope is not None:
-            scope["state"]["ping_clock"] = self._ping_clock
+            scope["state"]["link"] = self._link
 
     def handle_ping(self) -> None:
         """Answer a ping, which counts as a sign of life."""
-        self._ping_clock.last_ping_s = time.monotonic()
+        self._link.last_ping_s = time.monotonic()
         super().handle_ping()
 
 

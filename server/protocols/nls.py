@@ -18,6 +18,7 @@ import msgspec
 from server.errors import ErrorCode, SpeechError
 
 SUCCESS = 20_000_000
+STATUS_TOKEN = 40_000_001
 SUCCESS_TEXT = "GATEWAY|SUCCESS|Success."
 _MAX_ID_CHARACTERS = 128
 _MAX_ECHO_CHARACTERS = 64
@@ -37,7 +38,7 @@ STATUS_BY_CODE: dict[ErrorCode, tuple[int, str]] = {
     ErrorCode.TEXT_MISSING: (40_010_003, "Gateway:DIRECTIVE_INVALID:"),
     ErrorCode.SAMPLE_RATE_UNSUPPORTED: (41_010_101, "TTS:UNSUPPORTED_SAMPLE_RATE:"),
     ErrorCode.SSML_INVALID: (41_020_001, "TTS:TtsClientError:"),
-    ErrorCode.TOKEN_INVALID: (40_000_001, "Gateway:ACCESS_DENIED:"),
+    ErrorCode.TOKEN_INVALID: (STATUS_TOKEN, "Gateway:ACCESS_DENIED:"),
     ErrorCode.CAPACITY_EXCEEDED: (40_000_005, "Gateway:TOO_MANY_REQUESTS:"),
     ErrorCode.IDLE_TIMEOUT: (40_000_004, "Gateway:IDLE_TIMEOUT:"),
     ErrorCode.CLIENT_TOO_SLOW: (40_010_004, "Gateway:CLIENT_DISCONNECT:"),

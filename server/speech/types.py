@@ -125,6 +125,8 @@ class SessionSummary:
     audio_bytes: int
     first_audio_s: float | None
     """From the first text to the first audio bytes, None if nothing was spoken."""
+    text_wait_s: float
+    """The part of it that passed until the text held something to speak."""
     model_first_chunk_s: float | None
     """The part of it that the model needed for its first chunk."""
     queue_wait_s: float
@@ -133,6 +135,13 @@ class SessionSummary:
     """Wall time in which a worker computed for this task."""
     underruns: int
     """How often a player without any buffer would have run dry."""
+
+    @property
+    def added_latency_s(self) -> float | None:
+        """What the server itself added to the first audio: not the text, not the model."""
+        if self.first_audio_s is None or self.model_first_chunk_s is None:
+            return None
+        return max(0.0, self.first_audio_s - self.text_wait_s - self.model_first_chunk_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,124 @@
+"""Builds the ASGI application and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import FileResponse, Response
+from starlette.requests import Request
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+
+from server.auth import Authenticator
+from server.endpoints import operations, voices
+from server.endpoints.flowing import flowing_speech
+from server.endpoints.services import Services
+from server.metrics import Metrics
+from server.pool.options import ModelSpec, PoolOptions
+from server.pool.pool import WorkerPool
+from server.settings import ModelSettings, Settings
+from server.speech.service import SpeechService
+from server.speech.voices import AliasTable
+
+MODEL_KINDS = {"espeak": "models.espeak:EspeakModel"}
+"""Built-in kinds of models; anything else is an import path."""
+_DEFAULT_WORKERS = 2
+_HERE = Path(__file__).parent
+STATIC = _HERE / "static" if (_HERE / "static").is_dir() else _HERE.parent / "static"
+"""The pages: inside the package when installed, beside it in a checkout."""
+
+
+def build_app(settings: Settings) -> Starlette:
+    """An application with its own pool, which starts and stops with the lifespan.
+
+    Raises:
+        ValueError: an alias file cannot be used.
+    """
+    metrics = Metrics()
+    pool = WorkerPool(
+        [model_spec(model) for model in settings.models],
+        options=PoolOptions(
+            max_queued=settings.max_queued_segments,
+            start_timeout_s=settings.worker_start_timeout_s,
+            heartbeat_timeout_s=settings.worker_heartbeat_timeout_s,
+            nice=settings.worker_nice,
+        ),
+        observer=metrics,
+    )
+    metrics.watch(pool)
+    speech = SpeechService(settings, pool, AliasTable.load(settings.voice_aliases), metrics)
+    services = Services(
+        settings=settings,
+        authenticator=Authenticator(settings.tokens),
+        metrics=metrics,
+        pool=pool,
+        speech=speech,
+    )
+    app = Starlette(routes=_routes(), middleware=_middleware(settings), lifespan=_lifespan)
+    app.state.services = services
+    return app
+
+
+def model_spec(model: ModelSettings) -> ModelSpec:
+    """A model's settings as the pool takes them."""
+    return ModelSpec(
+        name=model.name,
+        factory=MODEL_KINDS.get(model.kind, model.kind),
+        options=model.options,
+        workers=model.workers or min(_DEFAULT_WORKERS, os.cpu_count() or 1),
+        interpreter=model.interpreter,
+        environment=model.environment,
+        max_requests=model.max_requests,
+        max_rss_bytes=model.max_rss_bytes,
+    )
+
+
+def _routes() -> list[BaseRoute]:
+    return [
+        WebSocketRoute("/ws/v1/tts", flowing_speech),
+        WebSocketRoute("/ws/v1", flowing_speech),
+        Route("/stream/v1/tts/voices", voices.list_voices),
+        Route("/stream/v1/tts/voices/info", voices.voice_info),
+        Route("/stream/v1/tts/voices/refresh", voices.refresh_voices, methods=["GET", "POST"]),
+        Route("/healthz", operations.healthz),
+        Route("/readyz", operations.readyz),
+        Route("/metrics", operations.metrics),
+        Route("/status", operations.status),
+        Route("/", _index),
+        Route("/ws/v1/tts/test", _index),
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    if not settings.cors_origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["*"],
+        )
+    ]
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    await services.pool.start()
+    try:
+        yield
+    finally:
+        await services.pool.close()
+        services.speech.close()
+
+
+async def _index(_request: Request) -> Response:
+    return FileResponse(STATIC / "index.html")

@@ -1,0 +1,174 @@
+"""Opens speech sessions: voice, admission, encoder and pool put together, and the books kept."""
+
+from __future__ import annotations
+
+import functools
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from server.errors import SERVER_FAULTS, ErrorCode, SpeechError
+from server.metrics import Metrics
+from server.pool.admission import Admission, Lease
+from server.pool.pool import WorkerPool
+from server.settings import Settings
+from server.speech.encoder import Encoder
+from server.speech.session import SessionParts, SpeechSession
+from server.speech.types import Prosody, SpeechOptions
+from server.speech.utterances import UtteranceReader
+from server.speech.voices import AliasTable, VoiceCatalog, VoiceEntry
+
+_ENCODER_THREADS = 4
+_log = structlog.get_logger(__name__)
+
+
+class SpeechService:
+    """What every endpoint asks for speech.
+
+    Args:
+        pool: where models run; started by the caller.
+    """
+
+    def __init__(
+        self, settings: Settings, pool: WorkerPool, aliases: AliasTable, metrics: Metrics
+    ) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._aliases = aliases
+        self._metrics = metrics
+        self._executor = ThreadPoolExecutor(_ENCODER_THREADS, thread_name_prefix="encoder")
+        self._catalog = VoiceCatalog.build({}, aliases)
+        self._catalog_of: object = None
+        self.admission = Admission(
+            max_sessions=settings.max_sessions,
+            max_sessions_per_tenant=settings.max_sessions_per_token,
+            max_queued=settings.max_queued_segments,
+            queued=lambda: pool.queued,
+        )
+
+    @property
+    def catalog(self) -> VoiceCatalog:
+        """The voices of all models that have been loaded so far."""
+        models = self._pool.models
+        if models != self._catalog_of:
+            self._catalog = VoiceCatalog.build(models, self._aliases)
+            self._catalog_of = dict(models)
+        return self._catalog
+
+    def refresh(self) -> None:
+        """Build the catalog anew, alias files included.
+
+        Raises:
+            ValueError: an alias file cannot be used.
+        """
+        self._aliases = AliasTable.load(self._settings.voice_aliases)
+        self._catalog_of = None
+
+    def open(
+        self, options: SpeechOptions, *, tenant: str, protocol: str, task_id: str
+    ) -> SpeechSession:
+        """Admit a task and make its session, which the caller must close.
+
+        Raises:
+            SpeechError: VOICE_UNKNOWN, CAPACITY_EXCEEDED, SHUTTING_DOWN, MODEL_UNAVAILABLE, or
+                what the encoder or the model cannot do.
+        """
+        try:
+            return self._open(options, tenant, protocol, task_id)
+        except SpeechError as error:
+            self._metrics.session_refused(error.code)
+            raise
+
+    def _open(
+        self, options: SpeechOptions, tenant: str, protocol: str, task_id: str
+    ) -> SpeechSession:
+        if not self._pool.models:
+            raise SpeechError(
+                ErrorCode.MODEL_UNAVAILABLE, "No model is loaded yet, try again!", retry_after_s=1.0
+            )
+        voice = self.catalog.resolve(options.voice)
+        capabilities = self._pool.models[voice.model].capabilities
+        if options.instruction and not capabilities.instruction:
+            raise SpeechError(
+                ErrorCode.NOT_SUPPORTED, f"Voice '{voice.name}' does not take an instruction!"
+            )
+        lease = self.admission.admit(tenant)
+        try:
+            session = SpeechSession(
+                SessionParts(
+                    voice=voice,
+                    options=options,
+                    reader=UtteranceReader(options, language=voice.voice.language),
+                    make_encoder=functools.partial(make_encoder, options, voice),
+                    open_stream=self._pool.open,
+                    executor=self._executor,
+                    observer=self._metrics,
+                    linger_s=self._settings.linger_ms / 1000,
+                    keep_text=self._settings.log_texts,
+                    on_close=functools.partial(
+                        self._close, lease, protocol, task_id, time.monotonic()
+                    ),
+                )
+            )
+        except SpeechError:
+            lease.release()
+            raise
+        self._metrics.session_started()
+        return session
+
+    def _close(
+        self, lease: Lease, protocol: str, task_id: str, began_s: float, session: SpeechSession
+    ) -> None:
+        """One line and one set of figures for every task, however it ended."""
+        lease.release()
+        summary = session.summary()
+        self._metrics.session_ended(protocol, session.outcome, summary)
+        level = _log.error if session.outcome in SERVER_FAULTS else _log.info
+        facts = {
+            "protocol": protocol,
+            "task_id": task_id,
+            "voice": session.voice_name,
+            "sentences": summary.sentences,
+            "characters": summary.characters,
+            "audio_s": round(summary.audio_s, 2),
+            "bytes": summary.audio_bytes,
+            "first_audio_ms": _ms(summary.first_audio_s),
+            "added_ms": _ms(summary.added_latency_s),
+            "queue_ms": _ms(summary.queue_wait_s),
+            "wall_s": round(time.monotonic() - began_s, 2),
+            "underruns": summary.underruns,
+        }
+        if session.failure is not None:
+            facts["reason"] = session.failure.message
+        if self._settings.log_texts:
+            facts["text"] = session.text
+        level(f"task {session.outcome}", **facts)
+
+    def close(self) -> None:
+        """Stop the encoder threads."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def make_encoder(options: SpeechOptions, voice: VoiceEntry, extra: Prosody) -> Encoder:
+    """The task's encoder; `extra` is the prosody that its SSML asks for.
+
+    Raises:
+        SpeechError: the format, the rate or the prosody cannot be made.
+    """
+    own = options.prosody
+    return Encoder(
+        options.audio_format,
+        model_rate_hz=voice.sample_rate_hz,
+        sample_rate_hz=options.sample_rate_hz or voice.sample_rate_hz,
+        prosody=Prosody(
+            speed=own.speed * extra.speed,
+            pitch=own.pitch * extra.pitch,
+            gain=own.gain * extra.gain,
+        ),
+        bit_rate=options.bit_rate,
+    )
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)

@@ -1,0 +1,106 @@
+"""Starts a real `cosystream serve` for tests, and stops it by its process id."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+ROOT = Path(__file__).parent.parent
+_READY_TIMEOUT_S = 60
+
+
+class ServerProcess:
+    """A server on a free port of 127.0.0.1, ready when the constructor returns.
+
+    Args:
+        log: where its standard error goes.
+        environment: settings, without the prefix and in lower case: `max_sessions="4"`.
+        arguments: for `cosystream serve`.
+    """
+
+    def __init__(self, log: Path, *arguments: str, **environment: str) -> None:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("COSYSTREAM_")}
+        inherited.pop("APPTOKEN", None)
+        settings = {f"COSYSTREAM_{name.upper()}": value for name, value in environment.items()}
+        search = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+        self.log = log
+        with log.open("wb") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "server", "serve", "--port", "0", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env={**inherited, "PYTHONPATH": search, **settings},
+                cwd=log.parent,
+            )
+        self.address = self._read_address()
+        self._wait_ready()
+
+    def _read_address(self) -> str:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            found = re.search(rb"//(127\.0\.0\.1:\d+)", line)
+            if found:
+                return found.group(1).decode()
+        raise AssertionError(f"the server did not start:\n{self.log.read_text()}")
+
+    def _wait_ready(self) -> None:
+        limit = time.monotonic() + _READY_TIMEOUT_S
+        while time.monotonic() < limit:
+            if httpx.get(f"http://{self.address}/readyz").status_code == 200:
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"the server did not become ready:\n{self.log.read_text()}")
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def flowing_url(self) -> str:
+        return f"ws://{self.address}/ws/v1/tts"
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"http://{self.address}{path}")
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric over its labels; 0 if it has not been counted yet."""
+        lines = self.get("/metrics").text.splitlines()
+        samples = [line.rsplit(" ", 1) for line in lines if re.match(rf"{name}(\{{| )", line)]
+        return sum(float(value) for _, value in samples)
+
+    def terminate(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, timeout_s: float = 30) -> int:
+        """Its exit code, once it has ended."""
+        return self._process.wait(timeout_s)
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self.terminate()
+            try:
+                self.wait()
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def __enter__(self) -> ServerProcess:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.stop()
