@@ -161,7 +161,9 @@ class Settings(BaseSettings):
             return cls(_secrets_dir=secrets, **given)  # type: ignore[call-arg]
         except ValidationError as error:
             raise SettingsError(_explain(error)) from None
-        except (tomllib.TOMLDecodeError, ValueError, OSError) as error:
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"{path} is no TOML: {error}") from None
+        except (ValueError, OSError) as error:
             raise SettingsError(f"settings cannot be read: {error}") from None
 
 
