@@ -51,7 +51,8 @@ class Channel(asyncio.BufferedProtocol):
 
     Args:
         receive: called with each message, in order.
-        lost: called once when the connection is gone, with the reason in words.
+        lost: called once when the connection is gone, with the reason in words, empty if the other
+            end just closed it.
     """
 
     def __init__(
@@ -104,4 +105,4 @@ class Channel(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass the death notice on."""
         self._transport = None
-        self._lost(self._broken or (str(exc) if exc else "connection closed"))
+        self._lost(self._broken or (str(exc) if exc is not None else ""))

@@ -11,10 +11,10 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 
 from models.base import SynthesisRequest
 from server.errors import ErrorCode, SpeechError
+from server.pool.group import ModelGroup
 from server.pool.options import (
     ModelInfo,
     ModelSpec,
@@ -25,8 +25,7 @@ from server.pool.options import (
 )
 from server.pool.process import PackageView
 from server.pool.remote import RemoteWorker
-from server.pool.scheduler import Scheduler, roomiest
-from server.pool.seat import Seat
+from server.pool.scheduler import Scheduler
 from server.pool.snapshot import PoolSnapshot, WorkerSnapshot
 from server.pool.stream import PoolStream
 
@@ -69,19 +68,16 @@ class WorkerPool:
         observer: PoolObserver = _SILENT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._specs = {spec.name: spec for spec in specs}
-        if len(self._specs) < len(specs):
-            raise ValueError("two models have the same name")
-        if any(spec.workers < 1 for spec in specs):
-            raise ValueError("a model needs at least one worker")
         self._options = options
         self._observer = observer
         self._clock = clock
+        self._groups = {
+            spec.name: ModelGroup(spec, options, observer=observer, listener=self, clock=clock)
+            for spec in specs
+        }
+        if len(self._groups) < len(specs):
+            raise ValueError("two models have the same name")
         self._scheduler: Scheduler[PoolStream] = Scheduler(clock)
-        self._seats: dict[str, list[Seat]] = {spec.name: [] for spec in specs}
-        self._infos: dict[str, ModelInfo] = {}
-        self._ready: dict[str, asyncio.Event] = {spec.name: asyncio.Event() for spec in specs}
-        self._down_since_s: dict[str, float] = {}
         self._streams: set[PoolStream] = set()
         self._no_streams = asyncio.Event()
         self._no_streams.set()
@@ -93,24 +89,11 @@ class WorkerPool:
 
     async def start(self) -> None:
         """Start the processes; returns at once."""
-        if any(spec.interpreter for spec in self._specs.values()):
+        if any(group.spec.interpreter for group in self._groups.values()):
             self._view = PackageView()
-        for spec in self._specs.values():
-            self._down_since_s[spec.name] = self._clock()
-            self._seats[spec.name] = [self._seat(spec) for _ in range(spec.workers)]
-        for seats in self._seats.values():
-            for seat in seats:
-                seat.open()
+        for group in self._groups.values():
+            group.open(self._view)
         self._check_task = asyncio.create_task(self._check())
-
-    def _seat(self, spec: ModelSpec) -> Seat:
-        def hire() -> RemoteWorker:
-            return RemoteWorker(
-                spec, self._options, observer=self._observer, listener=self, clock=self._clock
-            )
-
-        view = self._view if spec.interpreter else None
-        return Seat(hire, view=view, options=self._options, clock=self._clock)
 
     async def wait_ready(self, timeout_s: float) -> None:
         """Wait until each model has a ready worker.
@@ -121,13 +104,12 @@ class WorkerPool:
         """
         try:
             async with asyncio.timeout(timeout_s):
-                for ready in self._ready.values():
-                    await ready.wait()
+                for group in self._groups.values():
+                    await group.ready.wait()
         except TimeoutError:
-            name = next(name for name, ready in self._ready.items() if not ready.is_set())
-            errors = [seat.last_error for seat in self._seats[name] if seat.last_error]
-            reason = errors[0] if errors else "it is still starting"
-            message = f"model {name!r} has no ready worker after {timeout_s:g} s: {reason}"
+            late = next(group for group in self._groups.values() if not group.ready.is_set())
+            reason = late.last_error or "it is still starting"
+            message = f"model {late.spec.name!r} is not ready after {timeout_s:g} s: {reason}"
             raise SpeechError(ErrorCode.MODEL_UNAVAILABLE, message) from None
 
     async def close(self, grace_s: float = 0.0) -> None:
@@ -142,7 +124,7 @@ class WorkerPool:
         if self._check_task is not None:
             self._check_task.cancel()
             await asyncio.gather(self._check_task, return_exceptions=True)
-        await asyncio.gather(*(seat.close() for seats in self._seats.values() for seat in seats))
+        await asyncio.gather(*(group.close() for group in self._groups.values()))
         if self._view is not None:
             self._view.close()
             self._view = None
@@ -151,16 +133,16 @@ class WorkerPool:
         """Visit the workers and the queue, again and again."""
         while True:
             await asyncio.sleep(self._options.check_interval_s)
-            for worker in self._workers():
-                worker.check()
-            for name in self._specs:
-                self._fail_overdue(name)
+            for group in self._groups.values():
+                for worker in group.workers:
+                    worker.check()
+                if not group.ready.is_set():
+                    self._fail_overdue(group)
 
-    def _fail_overdue(self, name: str) -> None:
-        if self._ready[name].is_set():
-            return
+    def _fail_overdue(self, group: ModelGroup) -> None:
+        name = group.spec.name
         for stream in self._scheduler.overdue(
-            name, self._options.ready_timeout_s, since_s=self._down_since_s[name]
+            name, self._options.ready_timeout_s, since_s=group.down_since_s
         ):
             message = f"model {name!r} has no ready worker"
             stream.fail(SpeechError(ErrorCode.MODEL_UNAVAILABLE, message))
@@ -171,12 +153,12 @@ class WorkerPool:
     @property
     def ready(self) -> bool:
         """Whether each model has a ready worker."""
-        return all(ready.is_set() for ready in self._ready.values())
+        return all(group.ready.is_set() for group in self._groups.values())
 
     @property
     def models(self) -> Mapping[str, ModelInfo]:
         """What is known of the models whose workers have been ready once."""
-        return MappingProxyType(self._infos)
+        return {name: group.info for name, group in self._groups.items() if group.info is not None}
 
     @property
     def queued(self) -> int:
@@ -186,13 +168,11 @@ class WorkerPool:
     def snapshot(self) -> PoolSnapshot:
         """The state of all workers, and of the queue."""
         workers = tuple(
-            WorkerSnapshot.of(name, seat) for name, seats in self._seats.items() for seat in seats
+            WorkerSnapshot.of(name, seat)
+            for name, group in self._groups.items()
+            for seat in group.seats
         )
         return PoolSnapshot(workers=workers, queued=self.queued, streams=len(self._streams))
-
-    def _workers(self, name: str | None = None) -> list[RemoteWorker]:
-        groups = self._seats.values() if name is None else [self._seats[name]]
-        return [worker for seats in groups for seat in seats for worker in seat.workers]
 
     # --- Streams ---------------------------------------------------------------------------
 
@@ -221,10 +201,10 @@ class WorkerPool:
         """
         if self._closing:
             raise SpeechError(ErrorCode.SHUTTING_DOWN, "the server is shutting down")
-        if model not in self._specs:
+        group = self._groups.get(model)
+        if group is None:
             raise SpeechError(ErrorCode.MODEL_UNAVAILABLE, f"there is no model {model!r}")
-        full = self.queued >= self._options.max_queued
-        if full and roomiest(self._workers(model)) is None:
+        if self.queued >= self._options.max_queued and group.roomiest() is None:
             raise SpeechError(
                 ErrorCode.CAPACITY_EXCEEDED,
                 "too much text is waiting to be spoken; try again later",
@@ -241,30 +221,21 @@ class WorkerPool:
         self._queue(stream)
         self._streams.add(stream)
         self._no_streams.clear()
-        self._dispatch(model)
+        self._dispatch(group)
         return stream
 
     def _queue(self, stream: PoolStream) -> None:
         self._scheduler.offer(stream, stream.model, stream.deadline_s)
         stream.offered_at_s = self._clock()
 
-    def _dispatch(self, model: str) -> None:
+    def _dispatch(self, group: ModelGroup) -> None:
         """Give waiting segments to workers with room."""
-        workers = self._workers(model)
-        while (worker := roomiest(workers)) is not None:
-            stream = self._scheduler.take(model)
+        while (worker := group.roomiest()) is not None:
+            stream = self._scheduler.take(group.spec.name)
             if stream is None:
-                self._balance(workers)
+                group.balance()
                 return
             worker.take(stream)
-
-    def _balance(self, workers: list[RemoteWorker]) -> None:
-        """Move a segment that waits inside a busy worker to one with a free slot."""
-        if any(worker.free_slots > 0 for worker in workers):
-            for worker in workers:
-                if worker.free_slots < 0:
-                    worker.recall()
-                    return
 
     # --- What streams say ------------------------------------------------------------------
 
@@ -302,18 +273,18 @@ class WorkerPool:
     def stream_returned(self, stream: PoolStream) -> None:
         """Queue a stream again, with its old deadline."""
         self._queue(stream)
-        self._dispatch(stream.model)
+        self._dispatch(self._groups[stream.model])
+
+    def worker_ready(self, worker: RemoteWorker, info: ModelInfo) -> None:
+        """Count on it, and give it what waits."""
+        group = self._groups[worker.spec.name]
+        group.note_ready(info)
+        self._dispatch(group)
 
     def worker_has_room(self, worker: RemoteWorker) -> None:
         """Give it what waits."""
-        if worker.info is not None:
-            self._infos[worker.spec.name] = worker.info
-        self._ready[worker.spec.name].set()
-        self._dispatch(worker.spec.name)
+        self._dispatch(self._groups[worker.spec.name])
 
     def worker_left(self, worker: RemoteWorker) -> None:
-        """Note when a model's last ready worker has gone."""
-        name = worker.spec.name
-        if self._ready[name].is_set() and all(w.state != "ready" for w in self._workers(name)):
-            self._ready[name].clear()
-            self._down_since_s[name] = self._clock()
+        """Count on it no more."""
+        self._groups[worker.spec.name].note_left()

@@ -29,8 +29,11 @@ class WorkerStartError(Exception):
 class WorkerListener(StreamListener, Protocol):
     """The pool, as far as it hears of workers."""
 
+    def worker_ready(self, worker: RemoteWorker, info: ModelInfo) -> None:
+        """It takes segments from now on."""
+
     def worker_has_room(self, worker: RemoteWorker) -> None:
-        """It can take another segment, or has just become ready."""
+        """It can take another segment."""
 
     def worker_left(self, worker: RemoteWorker) -> None:
         """It takes no more segments, for whatever reason."""
@@ -94,7 +97,8 @@ class RemoteWorker:
         try:
             self._process = await WorkerProcess.launch(self.spec, self._options.nice, view)
         except OSError as error:
-            raise WorkerStartError(f"cannot start the interpreter: {error}") from error
+            self.last_error = f"its interpreter cannot be started: {error}"
+            raise WorkerStartError(self.last_error) from error
         self._observer.worker_started(self.spec.name)
         await self._channel.open(self._process.address)
         self._watch_task = asyncio.create_task(self._watch(self._process))
@@ -137,8 +141,9 @@ class RemoteWorker:
             await process.end(_EOF_PATIENCE_S)
         self._channel.close()
         if self._watch_task is not None:
-            await self._watch_task
+            await asyncio.wait([self._watch_task])
         self.state = "dead"
+        self.last_error = self.last_error or _last_words(process)
         self._observer.worker_stopped(self.spec.name, reason)
         self._log_end(process, reason)
 
@@ -244,7 +249,7 @@ class RemoteWorker:
         self.state = "ready"
         self._reported.set()
         log.info("worker_ready", model=self.spec.name, pid=self.pid)
-        self._listener.worker_has_room(self)
+        self._listener.worker_ready(self, self.info)
 
     def _lost(self, reason: str) -> None:
         self.last_error = self.last_error or reason
@@ -255,3 +260,10 @@ class RemoteWorker:
         self._listener.worker_left(self)
         if self._table is not None:
             self._table.lose_all()
+
+
+def _last_words(process: WorkerProcess) -> str:
+    """How a process ended, in one line."""
+    ending = f"exited with status {process.status}"
+    last_line = process.stderr_tail.rpartition("\n")[2]
+    return f"{ending}: {last_line}" if last_line else ending

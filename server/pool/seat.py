@@ -81,15 +81,16 @@ class Seat:
             try:
                 await worker.start(self._view)
             except WorkerStartError as error:
-                worker.last_error = str(error)
+                reason = str(error) or "it exited"
+                log.warning("worker_not_started", model=worker.spec.name, error=reason)
                 await self._bury(worker)
             else:
                 return worker
 
     async def _bury(self, worker: RemoteWorker) -> None:
         """See a worker's process end, then wait as long as the row of failures asks for."""
-        self.last_error = worker.last_error
         await self._stop(worker, "exited")
+        self.last_error = worker.last_error
         first_s, most_s = self._options.restart_backoff_s
         delay_s = min(most_s, first_s * 2**self._failures)
         self._failures += 1
@@ -104,7 +105,7 @@ class Seat:
     async def _see_off(self, worker: RemoteWorker) -> None:
         worker.drain()
         await worker.drained.wait()
-        await self._stop(worker, "recycled")
+        await self._stop(worker, "exited" if worker.gone.is_set() else "recycled")
 
     async def _stop(self, worker: RemoteWorker, reason: StopReason) -> None:
         await worker.stop(reason)

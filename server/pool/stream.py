@@ -114,10 +114,14 @@ class PoolStream:
     def append_text(self, text: str, *, last: bool = False) -> None:
         """Add a piece to the text of a stream that was opened with `more_text`.
 
+        After a failure or a cancel it has no effect.
+
         Raises:
             ValueError: the stream was not opened so, or its text has ended.
         """
-        if not self.more_text or self.text_ended:
+        if self.ended:
+            return
+        if self.text_ended:
             raise ValueError("the stream's text has ended")
         self._pieces.append(text)
         self.text_ended = last
@@ -203,7 +207,6 @@ class PoolStream:
         if self.ended:
             return
         self.ended = True
-        self.text_ended = True
         self._error = error
         self._carrier = None
         self._wake()

@@ -20,7 +20,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Iterator
 from typing import Any, NoReturn, TypeAlias
@@ -29,8 +28,8 @@ import msgspec
 
 from models.base import ModelError, PcmChunk, SpeechModel
 from server.pool import messages
+from server.pool.hosted_stream import HostedStream, Stopwatch
 from server.pool.outbox import Outbox
-from server.pool.text_feed import TextFeed
 
 _StreamOrder: TypeAlias = (
     messages.AppendText | messages.GrantCredit | messages.Cancel | messages.Recall
@@ -46,36 +45,6 @@ class LaunchOrder(msgspec.Struct, frozen=True, kw_only=True):
     factory: str
     options: dict[str, Any]
     nice: int
-
-
-class HostedStream:
-    """A stream in the worker: what was asked for, its text and its way out."""
-
-    def __init__(self, order: messages.Synthesize, outbox: Outbox) -> None:
-        self.id = order.stream
-        self.request = order.request
-        self.outbox = outbox
-        self.feed: TextFeed | None = None
-        self.text: str | TextFeed = order.text
-        if order.more_text:
-            self.feed = self.text = TextFeed()
-            self.feed.append(order.text, last=False)
-
-    def append_text(self, text: str, *, last: bool) -> None:
-        """Pass a piece of text to the model.
-
-        Raises:
-            ChannelError: the stream's text was complete from the start.
-        """
-        if self.feed is None:
-            raise messages.ChannelError("text for a stream whose text has ended")
-        self.feed.append(text, last=last)
-
-    def cancel(self) -> None:
-        """Make the model's thread stop at the next chunk, or at once if it waits."""
-        self.outbox.cancel()
-        if self.feed is not None:
-            self.feed.cancel()
 
 
 class Worker:
@@ -223,7 +192,7 @@ class Worker:
     def _synthesize(self, model: SpeechModel, stream: HostedStream) -> None:
         """Run one stream to its end; nothing that the model raises leaves here."""
         outbox = stream.outbox
-        stopwatch = _Stopwatch(stream.feed)
+        stopwatch = Stopwatch(stream.feed)
         try:
             self._pull(model, stream, stopwatch)
         except ModelError as error:
@@ -238,7 +207,7 @@ class Worker:
         else:
             outbox.complete(stopwatch.compute_s)
 
-    def _pull(self, model: SpeechModel, stream: HostedStream, stopwatch: _Stopwatch) -> None:
+    def _pull(self, model: SpeechModel, stream: HostedStream, stopwatch: Stopwatch) -> None:
         run_ahead_samples = int(model.capabilities.run_ahead_s * model.sample_rate_hz)
         outbox = stream.outbox
         with stopwatch:
@@ -253,27 +222,6 @@ class Worker:
                 outbox.wait_for_room(run_ahead_samples)
         finally:
             _close_iterator(chunks)
-
-
-class _Stopwatch:
-    """Sums up the time that the model computes, without its waits for text."""
-
-    def __init__(self, feed: TextFeed | None) -> None:
-        self.compute_s = 0.0
-        self._feed = feed
-        self._began_at = 0.0
-        self._waited_s = 0.0
-
-    def _text_wait_s(self) -> float:
-        return self._feed.waited_s if self._feed is not None else 0.0
-
-    def __enter__(self) -> None:
-        self._began_at = time.perf_counter()
-        self._waited_s = self._text_wait_s()
-
-    def __exit__(self, *_: object) -> None:
-        waited_s = self._text_wait_s() - self._waited_s
-        self.compute_s += time.perf_counter() - self._began_at - waited_s
 
 
 def _close_iterator(chunks: Iterator[PcmChunk]) -> None:
@@ -306,8 +254,10 @@ def main() -> None:
     parser.add_argument("--order", required=True)
     arguments = parser.parse_args()
     order = msgspec.json.decode(arguments.order, type=LaunchOrder)
-    # Ctrl-C goes to the whole process group; the front decides when a worker ends.
+    # Ctrl-C goes to the whole process group, and a service manager may tell all processes to
+    # terminate; the front decides when a worker ends, and its own end is seen on the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if sys.platform == "linux":
         # For the case that the model holds the GIL, so that the reader cannot see the front's end.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
