@@ -57,11 +57,14 @@ async function speak() {
 
 async function main() {
   await client.start(onMessage, () => { heard.closed = true; onClosed() })
-  client._ws.on("pong", () => { heard.pongs += 1 })
+  const ponged = new Promise((resolve) => {
+    client._ws.on("pong", () => { heard.pongs += 1; resolve() })
+  })
   if (scenario.ping_ms) client.setPing(scenario.ping_ms)
   let end = null
   for (let i = 0; i < scenario.tasks && end !== "TaskFailed"; i += 1) end = await speak()
   if (end === "TaskFailed") await closing
+  else if (scenario.ping_ms) await ponged
   client.shutdown()
   process.stdout.write(JSON.stringify(heard))
 }

@@ -52,11 +52,12 @@ def test_rate_is_the_one_asked_for(server_address: str) -> None:
 def test_next_task_on_the_same_connection(make: Any, server_address: str) -> None:
     with closing(make(server_address)) as client:
         first = client.speak(PIECES)
-        second = client.speak(PIECES[:2])
+        second = client.speak(PIECES)
     check_complete(first)
     check_complete(second)
     assert first.task_id != second.task_id
-    assert second.duration_s < first.duration_s, "text of the first task is spoken again"
+    # The C++ SDK's second StartSynthesis still holds the first task's last text: not to be spoken.
+    assert second.duration_s == pytest.approx(first.duration_s, rel=0.03)
 
 
 @pytest.mark.parametrize("make", [CppSdk, Xiaozhi])
