@@ -6,6 +6,7 @@ import ipaddress
 import time
 import urllib.parse
 import uuid
+from collections.abc import Callable
 from typing import Any, Self
 
 import msgspec
@@ -16,8 +17,12 @@ from server.client.errors import ConnectError, ConnectionLostError
 from server.client.messages import Audio, Event, TaskOptions, parse_message
 
 NAMESPACE = "FlowingSpeechSynthesizer"
+APPKEY = "cosystream"
+"""Every header needs one; a self-hosted server takes any."""
 MAX_FRAME_BYTES = 16 << 20
 """More than any server sends: ours keeps to 64 KiB, others to a sentence."""
+
+FrameListener = Callable[[float, str | bytes], None]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -27,12 +32,12 @@ class FlowingSocket:
 
     Args:
         websocket: an open connection; `open` makes one.
-        appkey: goes into every header; a self-hosted server takes any.
+        heard: called with the time (s of `time.perf_counter`) and the content of every frame.
     """
 
-    def __init__(self, websocket: ClientConnection, appkey: str = "cosystream") -> None:
+    def __init__(self, websocket: ClientConnection, heard: FrameListener | None = None) -> None:
         self._websocket = websocket
-        self._appkey = appkey
+        self._heard = heard
         self._task_id = ""
 
     @classmethod
@@ -42,6 +47,7 @@ class FlowingSocket:
         *,
         token: str = "",
         open_timeout_s: float = 10.0,
+        heard: FrameListener | None = None,
         **websocket_options: Any,  # noqa: ANN401 - as `websockets.connect` has them
     ) -> Self:
         """Connect to `url` (`ws://` or `wss://`).
@@ -67,7 +73,7 @@ class FlowingSocket:
             raise ConnectError(f"{url} did not answer within {open_timeout_s:g} s") from error
         except (OSError, websockets.WebSocketException, ValueError) as error:
             raise ConnectError(f"no connection to {url}: {error}") from error
-        return cls(websocket)
+        return cls(websocket, heard)
 
     async def start(self, options: TaskOptions) -> None:
         """Send `StartSynthesis` for a new task."""
@@ -88,7 +94,7 @@ class FlowingSocket:
 
     async def _say(self, name: str, payload: object) -> None:
         header = {
-            "appkey": self._appkey,
+            "appkey": APPKEY,
             "message_id": uuid.uuid4().hex,
             "task_id": self._task_id,
             "namespace": NAMESPACE,
@@ -112,6 +118,8 @@ class FlowingSocket:
             except websockets.ConnectionClosed as error:
                 raise _lost(error) from error
             at_s = time.perf_counter()
+            if self._heard is not None:
+                self._heard(at_s, message)
             if isinstance(message, bytes):
                 return Audio(at_s, message)
             event = parse_message(message, at_s)

@@ -1,0 +1,175 @@
+"""The server under test: a process of its own, whose work and memory are read from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+import msgspec
+import psutil
+
+from server.commands.failure import CommandError
+
+_READY_TIMEOUT_S = 120.0
+_STOP_TIMEOUT_S = 15.0
+_POLL_S = 0.05
+_SHOWN_LINES = 5
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What a server has used so far; the workers are its child processes."""
+
+    front_cpu_s: float
+    workers_cpu_s: float
+    front_rss_bytes: int
+    workers_rss_bytes: int
+
+    def since(self, before: Usage) -> Usage:
+        """CPU since `before`; memory as it is."""
+        return Usage(
+            self.front_cpu_s - before.front_cpu_s,
+            self.workers_cpu_s - before.workers_cpu_s,
+            self.front_rss_bytes,
+            self.workers_rss_bytes,
+        )
+
+
+class MeasuredProcess:
+    """A server that this process starts on a free port, measures and stops.
+
+    Args:
+        arguments: for `python -m`; `{port}` in them is replaced.
+        ready_path: answers 200 when it can be used.
+        environment: added to this process's own.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        ready_path: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.port = _free_port()
+        self._arguments = [argument.format(port=self.port) for argument in arguments]
+        self._ready_path = ready_path
+        self._environment = {**os.environ, **(environment or {})}
+        self._folder = tempfile.TemporaryDirectory(prefix="cosystream-bench-")
+        self._log = Path(self._folder.name) / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Host and port."""
+        return f"127.0.0.1:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        with self._log.open("wb") as log:
+            self._process = await asyncio.to_thread(
+                subprocess.Popen,
+                [sys.executable, "-m", *self._arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+            )
+        try:
+            await self._wait_ready(self._process)
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stop()
+
+    async def _wait_ready(self, process: subprocess.Popen[bytes]) -> None:
+        limit_s = time.monotonic() + _READY_TIMEOUT_S
+        async with httpx.AsyncClient(trust_env=False) as http:
+            while time.monotonic() < limit_s:
+                if process.poll() is not None:
+                    raise CommandError(f"the server ended at once: {self._last_words()}")
+                try:
+                    answer = await http.get(f"http://{self.url}{self._ready_path}")
+                except httpx.TransportError:
+                    pass
+                else:
+                    if answer.status_code == httpx.codes.OK:
+                        return
+                await asyncio.sleep(_POLL_S)
+        raise CommandError(
+            f"the server was not ready within {_READY_TIMEOUT_S:.0f} s: {self._last_words()}"
+        )
+
+    async def _stop(self) -> None:
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.to_thread(process.wait, _STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                await asyncio.to_thread(process.wait)
+        self._folder.cleanup()
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return " / ".join(lines[-_SHOWN_LINES:]) or "it said nothing"
+
+    @property
+    def front_rss_bytes(self) -> int:
+        """Memory of the front alone; cheap enough to ask often.
+
+        Raises:
+            CommandError: it is gone.
+        """
+        assert self._process is not None  # noqa: S101 - only inside `async with`
+        try:
+            return int(psutil.Process(self._process.pid).memory_info().rss)
+        except psutil.NoSuchProcess as error:
+            raise CommandError(f"the server ended: {self._last_words()}") from error
+
+    def usage(self) -> Usage:
+        """What it and its children have used until now.
+
+        Raises:
+            CommandError: it is gone.
+        """
+        assert self._process is not None  # noqa: S101 - only inside `async with`
+        try:
+            front = psutil.Process(self._process.pid)
+            times, memory = front.cpu_times(), front.memory_info()
+            workers_cpu_s = times.children_user + times.children_system
+            workers_rss_bytes = 0
+            for child in front.children(recursive=True):
+                try:
+                    with child.oneshot():
+                        used = child.cpu_times()
+                        workers_rss_bytes += child.memory_info().rss
+                    workers_cpu_s += used.user + used.system
+                except psutil.NoSuchProcess:
+                    continue
+        except psutil.NoSuchProcess as error:
+            raise CommandError(f"the server ended: {self._last_words()}") from error
+        return Usage(times.user + times.system, workers_cpu_s, memory.rss, workers_rss_bytes)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
