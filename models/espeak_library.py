@@ -1,8 +1,12 @@
-"""libespeak-ng by ctypes: its voices, and one utterance at a time.
+"""libespeak-ng by ctypes: what voices it has, and one utterance at a time.
 
-The library and its data come in the `espeakng-loader` wheel. It keeps its state in globals, so a
-process has one, however many `EspeakLibrary` objects share it, and one utterance is spoken at a
-time. The functions and structures bound here are those of espeak-ng 1.52 (`speak_lib.h`,
+The library and its data come in the `espeakng-loader` wheel. It keeps its state in globals, some
+of which no call resets (the phase of the pitch flutter, the gain control, and after a stop the
+half-played command). Each utterance is therefore spoken by a library that was loaded for it and
+is unloaded after it, which costs a quarter of a millisecond and makes an utterance's samples a
+function of the utterance alone. One utterance is spoken at a time in a process.
+
+The functions and structures bound here are those of espeak-ng 1.52 (`speak_lib.h`,
 `espeak_ng.h`).
 """
 
@@ -11,7 +15,8 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -21,26 +26,29 @@ import numpy.typing as npt
 
 Int16Samples: TypeAlias = npt.NDArray[np.int16]
 
-BUFFER_MS = 60
+BLOCK_MS = 60
 """Audio per callback. 60 ms is the least that the library grants."""
 
 _MODE_SYNCHRONOUS = 1  # synthesis returns when the last callback has returned
 _POSITION_CHARACTER = 1
-_CHARS_UTF8 = 1  # and no espeakSSML, no espeakPHONEMES: text is only ever text
+_TEXT_UTF8 = 0x0001
+_TEXT_PHONEMES = 0x0100  # [[...]] holds phoneme mnemonics
+_TEXT_END_PAUSE = 0x1000  # the last clause gets its pause too, in which an echo dies away
 _EVENT_END_OF_LIST = 0
 _EVENT_WORD = 1
 _STATUS_OK = 0
 _STATUS_STOPPED = 0x10000EFF  # a callback returned 1
+_RANDOM_SEED = 1  # breath and plosives are made of noise
 _PARAMETERS = {"rate": 1, "volume": 2, "pitch": 3, "pitch_range": 4}
-_GENDERS: dict[int, Literal["male", "female", "neutral"]] = {1: "male", 2: "female"}
+_GENDERS: dict[int, Literal["male", "female"]] = {1: "male", 2: "female"}
 
 
 class EspeakError(Exception):
-    """The library reports a failure."""
+    """The library cannot be loaded, or reports a failure."""
 
 
 class _Event(ctypes.Structure):
-    """`espeak_EVENT`; the union at its end is only ever a number here."""
+    """`espeak_EVENT`; of the union at its end nothing is used here."""
 
     _fields_ = (
         ("type", ctypes.c_int),
@@ -77,19 +85,26 @@ _SynthCallback = ctypes.CFUNCTYPE(
 
 @dataclass(frozen=True, slots=True)
 class LibraryVoice:
-    """A voice of the data: its language tags in order of preference, as the library spells them."""
+    """A voice of the data, as the library describes it."""
 
+    identifier: str
+    """Its file, such as `sit/cmn`; what `Utterance.voice` takes."""
     name: str
-    languages: tuple[str, ...]
+    tags: tuple[str, ...]
+    """Language tags, the one it was made for first."""
     gender: Literal["female", "male", "neutral"]
 
 
-@dataclass(frozen=True, slots=True)
-class Timbre:
-    """How to speak, on the library's own scales."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utterance:
+    """What the library speaks in one go, on the library's own scales."""
 
+    text: str
+    """Without control characters (U+0001 begins a command to the library) and lone surrogates."""
+    voice: str
+    """`LibraryVoice.identifier`."""
     variant: str = ""
-    """One of the data's voice variants, such as `f3`; empty for the language's own timbre."""
+    """One of the data's timbres, such as `f3`; empty for the voice's own."""
     rate: int = 175
     """Words per minute, 80 to 450."""
     pitch: int = 50
@@ -97,7 +112,9 @@ class Timbre:
     pitch_range: int = 50
     """0 to 99; 0 is a monotone."""
     volume: int = 100
-    """0 to 200, 100 being full scale for most voices."""
+    """0 to 200; most voices reach full scale at 100."""
+    phonemes: bool = False
+    """`[[` and `]]` in the text enclose phoneme mnemonics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +122,11 @@ class WordEvent:
     """The library begins a word."""
 
     text_index: int
+    """Index of its first character in the utterance's text."""
     length: int
+    """Characters; sometimes fewer or more than the word has."""
     sample: int
-    """Samples from the beginning of the utterance."""
+    """Samples from the utterance's first."""
 
 
 Receiver: TypeAlias = Callable[[Int16Samples, list[WordEvent]], bool]
@@ -141,110 +160,81 @@ class _FairLock:
 
 
 _turns = _FairLock()
-_open_count = 0  # guarded by _turns
 
 
-class EspeakLibrary:
-    """The process's libespeak-ng. Methods may be called from any thread; each waits its turn.
+def describe_library() -> tuple[int, list[LibraryVoice]]:
+    """Return the sample rate in Hz, and the voices of all languages in the library's order.
 
     Raises:
         EspeakError: the library or its data cannot be loaded.
     """
+    with _fresh_library() as library:
+        entries = library.espeak_ListVoices(None)
+        voices: list[LibraryVoice] = []
+        for entry in entries:
+            if not entry:
+                break
+            voices.append(_library_voice(entry.contents))
+        return int(library.espeak_ng_GetSampleRate()), voices
 
-    def __init__(self) -> None:
-        global _open_count  # noqa: PLW0603 - counts the users of the library's own globals
-        self._library = _bind()
-        with _turns:
-            if _open_count == 0:
-                _initialize(self._library)
-            _open_count += 1
-            self.sample_rate_hz = int(self._library.espeak_ng_GetSampleRate())
-        self._closed = False
 
-    def voices(self) -> list[LibraryVoice]:
-        """The voices of all languages, without variants, in the library's order."""
-        with _turns:
-            entries = self._library.espeak_ListVoices(None)
-            found: list[LibraryVoice] = []
-            for entry in entries:
-                if not entry:
-                    break
-                voice = entry.contents
-                found.append(
-                    LibraryVoice(
-                        name=voice.name.decode(),
-                        languages=_language_tags(voice.languages),
-                        gender=_GENDERS.get(voice.gender, "neutral"),
-                    )
-                )
-        return found
+def speak(utterance: Utterance, receive: Receiver) -> None:
+    """Speak one utterance; returns when all of it is received, or `receive` said stop.
 
-    def speak(self, text: str, language: str, timbre: Timbre, receive: Receiver) -> None:
-        """Speak one utterance; returns when all of it has been received, or `receive` said stop.
+    May be called from any thread; it waits for its turn. `receive` is called in this thread and
+    holds the library up, so it must not wait for anything.
 
-        Args:
-            text: without control characters (U+0001 begins a command to the library) and lone
-                surrogates.
-            language: a language tag of the data.
-            timbre: how.
-            receive: called with each block of samples, in this thread.
+    Raises:
+        EspeakError: no such voice, or the library failed.
+        Exception: what `receive` raised.
+    """
+    failures: list[BaseException] = []
 
-        Raises:
-            EspeakError: no such voice or variant, or the library failed.
-        """
-        failure: list[BaseException] = []
+    def on_block(address: int | None, n_samples: int, events: Sequence[_Event]) -> int:
+        try:
+            return 0 if receive(_samples_at(address, n_samples), _words_in(events)) else 1
+        except BaseException as error:  # noqa: BLE001 - must not cross C; it is raised below
+            failures.append(error)
+            return 1
 
-        def on_block(address: int | None, n_samples: int, events: Sequence[_Event]) -> int:
+    callback = _SynthCallback(on_block)
+    with _fresh_library() as library:
+        _prepare(library, utterance)
+        library.espeak_SetSynthCallback(callback)
+        text = utterance.text.encode()
+        flags = _TEXT_UTF8 | _TEXT_END_PAUSE | (_TEXT_PHONEMES if utterance.phonemes else 0)
+        status = library.espeak_ng_Synthesize(
+            text, len(text) + 1, 0, _POSITION_CHARACTER, 0, flags, None, None
+        )
+    if failures:
+        raise failures[0]
+    if status not in (_STATUS_OK, _STATUS_STOPPED):
+        raise EspeakError(f"libespeak-ng fails with status {status:#x}")
+
+
+@contextmanager
+def _fresh_library() -> Iterator[ctypes.CDLL]:
+    """Wait for the turn, and load the library for its length."""
+    with _turns:
+        library = _load()
+        try:
+            _initialize(library)
             try:
-                return 0 if receive(_samples_at(address, n_samples), _words_in(events)) else 1
-            except BaseException as error:  # noqa: BLE001 - must not pass through C; raised below
-                failure.append(error)
-                return 1
-
-        callback = _SynthCallback(on_block)
-        encoded = text.encode()
-        with _turns:
-            self._choose(language, timbre)
-            self._library.espeak_SetSynthCallback(callback)
-            status = self._library.espeak_ng_Synthesize(
-                encoded, len(encoded) + 1, 0, _POSITION_CHARACTER, 0, _CHARS_UTF8, None, None
-            )
-        if failure:
-            raise failure[0]
-        if status not in (_STATUS_OK, _STATUS_STOPPED):
-            raise EspeakError(f"libespeak-ng fails with status {status:#x}")
-
-    def close(self) -> None:
-        """Free the library's memory, if this was its last user."""
-        global _open_count  # noqa: PLW0603 - see __init__
-        with _turns:
-            if self._closed:
-                return
-            self._closed = True
-            _open_count -= 1
-            if _open_count == 0:
-                self._library.espeak_ng_Terminate()
-
-    def _choose(self, language: str, timbre: Timbre) -> None:
-        """Set everything that an earlier utterance may have changed."""
-        if self._closed:
-            raise EspeakError("the library is closed")
-        name = f"{language}+{timbre.variant}" if timbre.variant else language
-        if self._library.espeak_ng_SetVoiceByName(name.encode()) != _STATUS_OK:
-            raise EspeakError(f"libespeak-ng has no voice {name!r}")
-        for parameter, number in _PARAMETERS.items():
-            self._library.espeak_ng_SetParameter(number, getattr(timbre, parameter), 0)
-        # Breath and plosives are made of noise; the same seed makes the same samples.
-        self._library.espeak_ng_SetRandSeed(1)
+                yield library
+            finally:
+                library.espeak_ng_Terminate()
+        finally:
+            _unload(library)
 
 
-def _bind() -> ctypes.CDLL:
+def _load() -> ctypes.CDLL:
     """Load the library and declare the functions used here; the others return an int status."""
     try:
         library = ctypes.CDLL(espeakng_loader.get_library_path())
     except OSError as error:
         raise EspeakError(f"libespeak-ng cannot be loaded: {error}") from error
     number, text, address = ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p
+    unsigned, size = ctypes.c_uint, ctypes.c_size_t
     library.espeak_ng_InitializePath.argtypes = (text,)
     library.espeak_ng_InitializePath.restype = None
     library.espeak_ng_Initialize.argtypes = (address,)
@@ -257,16 +247,18 @@ def _bind() -> ctypes.CDLL:
     library.espeak_SetSynthCallback.argtypes = (_SynthCallback,)
     library.espeak_SetSynthCallback.restype = None
     library.espeak_ng_Synthesize.argtypes = (
-        text,
-        ctypes.c_size_t,
-        ctypes.c_uint,
-        number,
-        ctypes.c_uint,
-        ctypes.c_uint,
-        address,
-        address,
+        *(text, size),
+        *(unsigned, number, unsigned),  # from, what `from` counts, to
+        *(unsigned, address, address),  # flags, identifier, user data
     )
     return library
+
+
+def _unload(library: ctypes.CDLL) -> None:
+    """Unmap the library with all its state; the object is of no use afterwards."""
+    system = ctypes.CDLL(None)
+    system.dlclose.argtypes = (ctypes.c_void_p,)
+    system.dlclose(library._handle)  # noqa: SLF001 - ctypes documents it and offers no close
 
 
 def _initialize(library: ctypes.CDLL) -> None:
@@ -274,10 +266,30 @@ def _initialize(library: ctypes.CDLL) -> None:
     library.espeak_ng_InitializePath(espeakng_loader.get_data_path().encode())
     for status in (
         library.espeak_ng_Initialize(None),
-        library.espeak_ng_InitializeOutput(_MODE_SYNCHRONOUS, BUFFER_MS, None),
+        library.espeak_ng_InitializeOutput(_MODE_SYNCHRONOUS, BLOCK_MS, None),
     ):
         if status != _STATUS_OK:
             raise EspeakError(f"libespeak-ng cannot start: status {status:#x}")
+
+
+def _prepare(library: ctypes.CDLL, utterance: Utterance) -> None:
+    """Choose the voice and its parameters."""
+    name = utterance.voice + (f"+{utterance.variant}" if utterance.variant else "")
+    if library.espeak_ng_SetVoiceByName(name.encode()) != _STATUS_OK:
+        raise EspeakError(f"libespeak-ng has no voice {name!r}")
+    for parameter, number in _PARAMETERS.items():
+        library.espeak_ng_SetParameter(number, getattr(utterance, parameter), 0)
+    library.espeak_ng_SetRandSeed(_RANDOM_SEED)
+
+
+def _library_voice(voice: _Voice) -> LibraryVoice:
+    """Copy a description out of the library's memory."""
+    return LibraryVoice(
+        identifier=voice.identifier.decode(),
+        name=voice.name.decode(),
+        tags=_language_tags(voice.languages),
+        gender=_GENDERS.get(voice.gender, "neutral"),
+    )
 
 
 def _language_tags(address: int | None) -> tuple[str, ...]:
@@ -301,9 +313,8 @@ def _words_in(events: Sequence[_Event]) -> list[WordEvent]:
     """The word events of a list that ends with a type of 0; positions count from 1."""
     words: list[WordEvent] = []
     i = 0
-    while events[i].type != _EVENT_END_OF_LIST:
-        if events[i].type == _EVENT_WORD:
-            event = events[i]
+    while (event := events[i]).type != _EVENT_END_OF_LIST:
+        if event.type == _EVENT_WORD:
             words.append(WordEvent(event.text_position - 1, event.length, event.sample))
         i += 1
     return words
