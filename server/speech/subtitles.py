@@ -46,11 +46,11 @@ class Sentence(Protocol):
         """Where the slice begins in the task's text."""
 
     @property
-    def origins(self) -> Sequence[int]:
-        """For each character that the model gets its index in the task's text; may be empty."""
+    def spoken(self) -> str:
+        """What the model gets."""
 
     def source_span(self, begin: int, end: int) -> Span:
-        """Where a part of what the model gets stands in the task's text."""
+        """Where `spoken[begin:end]` stands in the task's text."""
 
 
 def split_words(text: str) -> list[Span]:
@@ -151,9 +151,9 @@ class SentenceTrack:
     @cached_property
     def _heard(self) -> frozenset[int]:
         """Indices in `sentence.text` of what the model gets: no tags, no address of a link."""
-        if not self._sentence.origins:
-            return frozenset(range(len(self._sentence.text)))
-        return frozenset(origin - self._sentence.text_begin for origin in self._sentence.origins)
+        span, first = self._sentence.source_span, self._sentence.text_begin
+        heard = (range(*span(i, i + 1)) for i in range(len(self._sentence.spoken)))
+        return frozenset(origin - first for origins in heard for origin in origins)
 
     def add_words(self, words: Sequence[WordTime], time_scale: float) -> None:
         """Take word times of the model.

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -14,16 +14,21 @@ from server.speech.types import SentenceSubtitle
 
 @dataclass
 class Spoken:
-    """A sentence, and for each character that the model gets where it came from."""
+    """A sentence, what the model gets, and which span each character of that came from."""
 
     text: str
     text_begin: int = 0
-    origins: Sequence[int] = field(default_factory=list)
+    rewritten: Sequence[tuple[str, int, int]] = ()
+
+    @property
+    def spoken(self) -> str:
+        return "".join(part for part, _, _ in self.rewritten) or self.text
 
     def source_span(self, begin: int, end: int) -> tuple[int, int]:
-        if not self.origins:
+        if not self.rewritten:
             return self.text_begin + begin, self.text_begin + end
-        return self.origins[begin], max(self.origins[begin:end]) + 1
+        spans = [span for part, *span in self.rewritten for _ in part][begin:end]
+        return spans[0][0], spans[-1][1]
 
 
 def words(subtitle: SentenceSubtitle) -> list[tuple[str, float, float]]:
@@ -125,10 +130,8 @@ def test_without_room_a_word_shares_the_time_of_its_neighbour(
 
 def test_a_number_is_one_word_however_many_are_spoken() -> None:
     source = "in 2024 we"
-    spoken = "in twenty twenty four we"
-    origins = [0, 1, 2, *[3] * 6, 3, *[5] * 6, 5, *[6] * 4, 7, 8, 9]
-    assert len(origins) == len(spoken)
-    track = SentenceTrack(Spoken(source, origins=origins), begin_s=0.0)
+    rewritten = [("in ", 0, 3), ("twenty twenty four", 3, 7), (" ", 7, 8), ("we", 8, 10)]
+    track = SentenceTrack(Spoken(source, rewritten=rewritten), begin_s=0.0)
     track.add_words(
         [
             WordTime(0, 2, 0.0, 0.2),
@@ -146,11 +149,10 @@ def test_a_number_is_one_word_however_many_are_spoken() -> None:
 
 
 def test_a_sign_that_is_spoken_after_its_number_lengthens_it() -> None:
-    track = SentenceTrack(
-        Spoken("$5 now", origins=[1, 1, 1, 1, 1, 0, 0, 0, 0, 3, 4, 5]), begin_s=0.0
-    )
+    rewritten = [("five ", 1, 2), ("dollars ", 0, 1), ("now", 3, 6)]
+    track = SentenceTrack(Spoken("$5 now", rewritten=rewritten), begin_s=0.0)
     track.add_words(
-        [WordTime(0, 4, 0, 0.3), WordTime(5, 9, 0.3, 0.8), WordTime(9, 12, 0.8, 1)], 1.0
+        [WordTime(0, 4, 0, 0.3), WordTime(5, 12, 0.3, 0.8), WordTime(13, 16, 0.8, 1)], 1.0
     )
     track.end(1.0)
     assert words(track.complete()) == [("5", 0.0, 0.8), ("now", 0.8, 1.0)]
@@ -159,9 +161,8 @@ def test_a_sign_that_is_spoken_after_its_number_lengthens_it() -> None:
 def test_words_that_are_not_spoken_get_no_time() -> None:
     """A tag, or the address of a markdown link."""
     source = "<s>走</s>[去](http://a.cn)"
-    track = SentenceTrack(
-        Spoken(source, origins=[source.index("走"), source.index("去")]), begin_s=0.0
-    )
+    heard = [(word, source.index(word), source.index(word) + 1) for word in "走去"]
+    track = SentenceTrack(Spoken(source, rewritten=heard), begin_s=0.0)
     track.end(1.0)
     assert words(track.complete()) == [("走", 0.0, 0.5), ("去", 0.5, 1.0)]
 
