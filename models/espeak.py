@@ -6,9 +6,8 @@ every part of the server can be tried, measured and tested with it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
-from queue import SimpleQueue
+from contextlib import closing
 
 from models.base import (
     Capabilities,
@@ -19,18 +18,11 @@ from models.base import (
     Voice,
 )
 from models.espeak_audio import SpeechAssembler
-from models.espeak_library import (
-    EspeakError,
-    Int16Samples,
-    Utterance,
-    WordEvent,
-    describe_library,
-    speak,
-)
+from models.espeak_library import EspeakError, Utterance
+from models.espeak_process import EspeakProcess
 from models.espeak_text import Passage, passages
 from models.espeak_voices import EspeakVoices, Language, Speaker
 
-_Block = tuple[Int16Samples, list[WordEvent]]
 _PITCH_MAX = 99
 
 
@@ -49,14 +41,14 @@ class EspeakModel(SpeechModel):
 
     def __init__(self) -> None:
         try:
-            self.sample_rate_hz, library_voices = describe_library()
+            self._process = EspeakProcess()
         except EspeakError as error:
             raise ModelError("failed", str(error)) from error
-        # One utterance takes the library for some ten milliseconds, and its blocks are bounded by
-        # the length of a passage; a stream that is not read costs memory for that much alone.
+        self.sample_rate_hz = self._process.sample_rate_hz
+        # A text is computed hundreds of times as fast as it is heard: it is better to have done
+        # with it than to keep it waiting in the middle.
         self.capabilities = Capabilities(slots=1, run_ahead_s=600.0, word_times=True)
-        self._espeak_voices = EspeakVoices.of_library(library_voices)
-        self._thread = _SpeakingThread()
+        self._espeak_voices = EspeakVoices.of_library(self._process.voices)
 
     def voices(self) -> Sequence[Voice]:
         """The presets, then a voice for each language, named by its BCP 47 tag."""
@@ -88,21 +80,19 @@ class EspeakModel(SpeechModel):
                 pass
 
     def close(self) -> None:
-        """End the thread that speaks."""
-        self._thread.close()
+        """End the library's process."""
+        self._process.close()
 
     def _speak(self, text: str, speaker: Speaker, language: Language) -> Iterator[PcmChunk]:
         assembler = SpeechAssembler(self.sample_rate_hz, text)
         for passage in passages(text, language, self._espeak_voices.reader):
-            recital = self._thread.begin(_utterance(passage, speaker))
             assembler.begin(passage.text, passage.indices)
             try:
-                for block, events in recital:
-                    yield from assembler.take(block, events)
+                with closing(self._process.speak(_utterance(passage, speaker))) as blocks:
+                    for block, events in blocks:
+                        yield from assembler.take(block, events)
             except EspeakError as error:
                 raise ModelError("failed", str(error)) from error
-            finally:
-                recital.stop()
             yield from assembler.end(pause=passage.pause, followed=passage.followed)
         if not assembler.has_spoken:
             raise ModelError("text_unspeakable", "there is nothing in the text that can be spoken")
@@ -120,62 +110,3 @@ def _utterance(passage: Passage, speaker: Speaker) -> Utterance:
         volume=speaker.volume,
         phonemes=passage.phonemes,
     )
-
-
-class _Recital:
-    """An utterance on its way through the speaking thread: iterate over its blocks.
-
-    Raises:
-        EspeakError: from the iteration, the library failed.
-    """
-
-    def __init__(self, utterance: Utterance) -> None:
-        self._utterance = utterance
-        self._blocks: SimpleQueue[_Block | EspeakError | None] = SimpleQueue()
-        self._stopped = False
-
-    def run(self) -> None:
-        """Speak, in the speaking thread, which never waits for whoever iterates."""
-        try:
-            if not self._stopped:
-                speak(self._utterance, self._receive)
-        except EspeakError as error:
-            self._blocks.put(error)
-        finally:
-            self._blocks.put(None)
-
-    def stop(self) -> None:
-        """Make the library stop after the block that it is making."""
-        self._stopped = True
-
-    def __iter__(self) -> Iterator[_Block]:
-        while (block := self._blocks.get()) is not None:
-            if isinstance(block, EspeakError):
-                raise block
-            yield block
-
-    def _receive(self, samples: Int16Samples, events: list[WordEvent]) -> bool:
-        self._blocks.put((samples, events))
-        return not self._stopped
-
-
-class _SpeakingThread:
-    """The thread that the library runs in; utterances take their turns in the order of asking."""
-
-    def __init__(self) -> None:
-        self._recitals: SimpleQueue[_Recital | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="espeak", daemon=True)
-        self._thread.start()
-
-    def begin(self, utterance: Utterance) -> _Recital:
-        recital = _Recital(utterance)
-        self._recitals.put(recital)
-        return recital
-
-    def close(self) -> None:
-        self._recitals.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while (recital := self._recitals.get()) is not None:
-            recital.run()

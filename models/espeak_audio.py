@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.base import PcmChunk, Samples, WordTime
-from models.espeak_library import Int16Samples, WordEvent
+from models.espeak_library import WordEvent
+from models.espeak_process import Int16Samples
 
 CHUNK_S = 0.1
 """Audio in a chunk after the first, at least; the first is as short as the library allows."""

@@ -1,30 +1,18 @@
-"""libespeak-ng by ctypes: what voices it has, and one utterance at a time.
+"""libespeak-ng by ctypes: what voices it has, and one utterance.
 
-The library and its data come in the `espeakng-loader` wheel. It keeps its state in globals, some
-of which no call resets (the phase of the pitch flutter, the gain control, and after a stop the
-half-played command). Each utterance is therefore spoken by a library that was loaded for it and
-is unloaded after it, which costs a quarter of a millisecond and makes an utterance's samples a
-function of the utterance alone. One utterance is spoken at a time in a process.
+The library keeps its state in globals, some of which no call resets (the phase of the pitch
+flutter, the gain control, and after a stop the half-played command), and it forgets to free
+others. A process should therefore speak one utterance and end: `models.espeak_host` sees to that.
 
-The functions and structures bound here are those of espeak-ng 1.52 (`speak_lib.h`,
-`espeak_ng.h`).
+Only the standard library is imported here, for the host's sake. The functions and structures bound
+here are those of espeak-ng 1.52 (`speak_lib.h`, `espeak_ng.h`).
 """
 
 from __future__ import annotations
 
 import ctypes
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
-
-import espeakng_loader
-import numpy as np
-import numpy.typing as npt
-
-Int16Samples: TypeAlias = npt.NDArray[np.int16]
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, TypeAlias
 
 BLOCK_MS = 60
 """Audio per callback. 60 ms is the least that the library grants."""
@@ -45,6 +33,54 @@ _GENDERS: dict[int, Literal["male", "female"]] = {1: "male", 2: "female"}
 
 class EspeakError(Exception):
     """The library cannot be loaded, or reports a failure."""
+
+
+class LibraryVoice(NamedTuple):
+    """A voice of the data, as the library describes it."""
+
+    identifier: str
+    """Its file, such as `sit/cmn`; what `Utterance.voice` takes."""
+    name: str
+    tags: tuple[str, ...]
+    """Language tags, the one it was made for first."""
+    gender: Literal["female", "male", "neutral"]
+
+
+class Utterance(NamedTuple):
+    """What the library speaks in one go, on the library's own scales."""
+
+    text: str
+    """Without control characters (U+0001 begins a command to the library) and lone surrogates."""
+    voice: str
+    """`LibraryVoice.identifier`."""
+    variant: str = ""
+    """One of the data's timbres, such as `f3`; empty for the voice's own."""
+    rate: int = 175
+    """Words per minute, 80 to 450."""
+    pitch: int = 50
+    """0 to 99."""
+    pitch_range: int = 50
+    """0 to 99; 0 is a monotone."""
+    volume: int = 100
+    """0 to 200; most voices reach full scale at 100."""
+    phonemes: bool = False
+    """`[[` and `]]` in the text enclose phoneme mnemonics."""
+
+
+class WordEvent(NamedTuple):
+    """The library begins a word."""
+
+    text_index: int
+    """Index of its first character in the utterance's text."""
+    length: int
+    """Characters; sometimes fewer or more than the word has."""
+    sample: int
+    """Samples from the utterance's first."""
+
+
+Receiver: TypeAlias = Callable[[bytes, list[WordEvent]], bool]
+"""Takes samples (int16 of the machine's byte order) and the words that begin in them; False makes
+the library stop."""
 
 
 class _Event(ctypes.Structure):
@@ -83,154 +119,81 @@ _SynthCallback = ctypes.CFUNCTYPE(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class LibraryVoice:
-    """A voice of the data, as the library describes it."""
+class EspeakLibrary:
+    """The library of this process.
 
-    identifier: str
-    """Its file, such as `sit/cmn`; what `Utterance.voice` takes."""
-    name: str
-    tags: tuple[str, ...]
-    """Language tags, the one it was made for first."""
-    gender: Literal["female", "male", "neutral"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Utterance:
-    """What the library speaks in one go, on the library's own scales."""
-
-    text: str
-    """Without control characters (U+0001 begins a command to the library) and lone surrogates."""
-    voice: str
-    """`LibraryVoice.identifier`."""
-    variant: str = ""
-    """One of the data's timbres, such as `f3`; empty for the voice's own."""
-    rate: int = 175
-    """Words per minute, 80 to 450."""
-    pitch: int = 50
-    """0 to 99."""
-    pitch_range: int = 50
-    """0 to 99; 0 is a monotone."""
-    volume: int = 100
-    """0 to 200; most voices reach full scale at 100."""
-    phonemes: bool = False
-    """`[[` and `]]` in the text enclose phoneme mnemonics."""
-
-
-@dataclass(frozen=True, slots=True)
-class WordEvent:
-    """The library begins a word."""
-
-    text_index: int
-    """Index of its first character in the utterance's text."""
-    length: int
-    """Characters; sometimes fewer or more than the word has."""
-    sample: int
-    """Samples from the utterance's first."""
-
-
-Receiver: TypeAlias = Callable[[Int16Samples, list[WordEvent]], bool]
-"""Takes samples and the words that begin in them; False makes the library stop."""
-
-
-class _FairLock:
-    """A lock that is given in the order of asking, which `threading.Lock` does not promise."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._held = False
-        self._waiting: deque[threading.Lock] = deque()
-
-    def __enter__(self) -> None:
-        with self._guard:
-            if not self._held:
-                self._held = True
-                return
-            turn = threading.Lock()
-            turn.acquire()
-            self._waiting.append(turn)
-        turn.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        with self._guard:
-            if self._waiting:
-                self._waiting.popleft().release()
-            else:
-                self._held = False
-
-
-_turns = _FairLock()
-
-
-def describe_library() -> tuple[int, list[LibraryVoice]]:
-    """Return the sample rate in Hz, and the voices of all languages in the library's order.
+    Args:
+        library_path: the shared library.
+        data_path: the folder `espeak-ng-data`.
 
     Raises:
         EspeakError: the library or its data cannot be loaded.
     """
-    with _fresh_library() as library:
-        entries = library.espeak_ListVoices(None)
+
+    def __init__(self, library_path: str, data_path: str) -> None:
+        self._library = _load(library_path)
+        self._library.espeak_ng_InitializePath(data_path.encode())
+        for status in (
+            self._library.espeak_ng_Initialize(None),
+            self._library.espeak_ng_InitializeOutput(_MODE_SYNCHRONOUS, BLOCK_MS, None),
+        ):
+            if status != _STATUS_OK:
+                raise EspeakError(f"libespeak-ng cannot start: status {status:#x}")
+        self.sample_rate_hz = int(self._library.espeak_ng_GetSampleRate())
+
+    def voices(self) -> list[LibraryVoice]:
+        """The voices of all languages, in the library's order."""
         voices: list[LibraryVoice] = []
-        for entry in entries:
+        for entry in self._library.espeak_ListVoices(None):
             if not entry:
                 break
             voices.append(_library_voice(entry.contents))
-        return int(library.espeak_ng_GetSampleRate()), voices
+        return voices
 
+    def speak(self, utterance: Utterance, receive: Receiver) -> None:
+        """Speak; returns when all of it is received, or `receive` said stop.
 
-def speak(utterance: Utterance, receive: Receiver) -> None:
-    """Speak one utterance; returns when all of it is received, or `receive` said stop.
+        Raises:
+            EspeakError: no such voice, or the library failed.
+            BaseException: what `receive` raised.
+        """
+        failures: list[BaseException] = []
 
-    May be called from any thread; it waits for its turn. `receive` is called in this thread and
-    holds the library up, so it must not wait for anything.
+        def on_block(address: int | None, n_samples: int, events: Sequence[_Event]) -> int:
+            samples = ctypes.string_at(address, 2 * n_samples) if address else b""
+            try:
+                return 0 if receive(samples, _words_in(events)) else 1
+            except BaseException as error:  # noqa: BLE001 - must not cross C; it is raised below
+                failures.append(error)
+                return 1
 
-    Raises:
-        EspeakError: no such voice, or the library failed.
-        Exception: what `receive` raised.
-    """
-    failures: list[BaseException] = []
-
-    def on_block(address: int | None, n_samples: int, events: Sequence[_Event]) -> int:
-        try:
-            return 0 if receive(_samples_at(address, n_samples), _words_in(events)) else 1
-        except BaseException as error:  # noqa: BLE001 - must not cross C; it is raised below
-            failures.append(error)
-            return 1
-
-    callback = _SynthCallback(on_block)
-    with _fresh_library() as library:
-        _prepare(library, utterance)
-        library.espeak_SetSynthCallback(callback)
+        callback = _SynthCallback(on_block)
+        self._prepare(utterance)
+        self._library.espeak_SetSynthCallback(callback)
         text = utterance.text.encode()
         flags = _TEXT_UTF8 | _TEXT_END_PAUSE | (_TEXT_PHONEMES if utterance.phonemes else 0)
-        status = library.espeak_ng_Synthesize(
+        status = self._library.espeak_ng_Synthesize(
             text, len(text) + 1, 0, _POSITION_CHARACTER, 0, flags, None, None
         )
-    if failures:
-        raise failures[0]
-    if status not in (_STATUS_OK, _STATUS_STOPPED):
-        raise EspeakError(f"libespeak-ng fails with status {status:#x}")
+        if failures:
+            raise failures[0]
+        if status not in (_STATUS_OK, _STATUS_STOPPED):
+            raise EspeakError(f"libespeak-ng fails with status {status:#x}")
+
+    def _prepare(self, utterance: Utterance) -> None:
+        """Choose the voice and its parameters."""
+        name = utterance.voice + (f"+{utterance.variant}" if utterance.variant else "")
+        if self._library.espeak_ng_SetVoiceByName(name.encode()) != _STATUS_OK:
+            raise EspeakError(f"libespeak-ng has no voice {name!r}")
+        for parameter, number in _PARAMETERS.items():
+            self._library.espeak_ng_SetParameter(number, getattr(utterance, parameter), 0)
+        self._library.espeak_ng_SetRandSeed(_RANDOM_SEED)
 
 
-@contextmanager
-def _fresh_library() -> Iterator[ctypes.CDLL]:
-    """Wait for the turn, and load the library for its length."""
-    with _turns:
-        library = _load()
-        try:
-            _initialize(library)
-            try:
-                yield library
-            finally:
-                library.espeak_ng_Terminate()
-        finally:
-            _unload(library)
-
-
-def _load() -> ctypes.CDLL:
+def _load(library_path: str) -> ctypes.CDLL:
     """Load the library and declare the functions used here; the others return an int status."""
     try:
-        library = ctypes.CDLL(espeakng_loader.get_library_path())
+        library = ctypes.CDLL(library_path)
     except OSError as error:
         raise EspeakError(f"libespeak-ng cannot be loaded: {error}") from error
     number, text, address = ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p
@@ -254,34 +217,6 @@ def _load() -> ctypes.CDLL:
     return library
 
 
-def _unload(library: ctypes.CDLL) -> None:
-    """Unmap the library with all its state; the object is of no use afterwards."""
-    system = ctypes.CDLL(None)
-    system.dlclose.argtypes = (ctypes.c_void_p,)
-    system.dlclose(library._handle)  # noqa: SLF001 - ctypes documents it and offers no close
-
-
-def _initialize(library: ctypes.CDLL) -> None:
-    """Read the phoneme data and set the size of a block."""
-    library.espeak_ng_InitializePath(espeakng_loader.get_data_path().encode())
-    for status in (
-        library.espeak_ng_Initialize(None),
-        library.espeak_ng_InitializeOutput(_MODE_SYNCHRONOUS, BLOCK_MS, None),
-    ):
-        if status != _STATUS_OK:
-            raise EspeakError(f"libespeak-ng cannot start: status {status:#x}")
-
-
-def _prepare(library: ctypes.CDLL, utterance: Utterance) -> None:
-    """Choose the voice and its parameters."""
-    name = utterance.voice + (f"+{utterance.variant}" if utterance.variant else "")
-    if library.espeak_ng_SetVoiceByName(name.encode()) != _STATUS_OK:
-        raise EspeakError(f"libespeak-ng has no voice {name!r}")
-    for parameter, number in _PARAMETERS.items():
-        library.espeak_ng_SetParameter(number, getattr(utterance, parameter), 0)
-    library.espeak_ng_SetRandSeed(_RANDOM_SEED)
-
-
 def _library_voice(voice: _Voice) -> LibraryVoice:
     """Copy a description out of the library's memory."""
     return LibraryVoice(
@@ -300,13 +235,6 @@ def _language_tags(address: int | None) -> tuple[str, ...]:
         tags.append(tag.decode())
         address += len(tag) + 2
     return tuple(tags)
-
-
-def _samples_at(address: int | None, n_samples: int) -> Int16Samples:
-    """Copy a block out of the library's buffer, which it will overwrite."""
-    if not address or n_samples <= 0:
-        return np.zeros(0, np.int16)
-    return np.frombuffer(ctypes.string_at(address, 2 * n_samples), np.int16)
 
 
 def _words_in(events: Sequence[_Event]) -> list[WordEvent]:
