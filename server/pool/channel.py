@@ -105,4 +105,5 @@ class Channel(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass the death notice on."""
         self._transport = None
-        self._lost(self._broken or (str(exc) if exc is not None else ""))
+        closed = exc is None or isinstance(exc, ConnectionError)
+        self._lost(self._broken or ("" if closed else str(exc)))

@@ -117,7 +117,8 @@ class WorkerPool:
         self._closing = True
         if grace_s > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._no_streams.wait(), grace_s)
+                async with asyncio.timeout(grace_s):
+                    await self._no_streams.wait()
         self._scheduler.clear()
         for stream in list(self._streams):
             stream.interrupt(SpeechError(ErrorCode.SHUTTING_DOWN, "the server is shutting down"))

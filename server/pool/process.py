@@ -119,8 +119,10 @@ class WorkerProcess:
 
     async def end(self, patience_s: float) -> None:
         """Wait for its end, but kill it after `patience_s`."""
+        # Not wait_for: before Python 3.12 it may swallow a cancel that comes with the result.
         try:
-            await asyncio.wait_for(self._process.wait(), patience_s)
+            async with asyncio.timeout(patience_s):
+                await self._process.wait()
         except TimeoutError:
             self.kill()
             await self._process.wait()

@@ -104,7 +104,8 @@ class RemoteWorker:
         self._watch_task = asyncio.create_task(self._watch(self._process))
         limit_s = self._options.start_timeout_s
         try:
-            await asyncio.wait_for(self._reported.wait(), limit_s)
+            async with asyncio.timeout(limit_s):
+                await self._reported.wait()
         except TimeoutError:
             self.last_error = f"not ready after {limit_s:g} s"
         if self.state != "ready":
@@ -114,7 +115,8 @@ class RemoteWorker:
         """See the end of a process even when a child of its own still holds its socket."""
         await process.wait()
         try:
-            await asyncio.wait_for(self.gone.wait(), _EOF_PATIENCE_S)
+            async with asyncio.timeout(_EOF_PATIENCE_S):
+                await self.gone.wait()
         except TimeoutError:
             self._channel.close()
 

@@ -1,0 +1,96 @@
+"""A pool of real worker processes, and what the tests of this folder do with it."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from models.base import SynthesisRequest
+from server.errors import SpeechError
+
+PATIENCE_S = 20.0
+"""What a busy machine may need; no test waits for so long unless it fails."""
+QUICK = {"restart_backoff_s": (0.01, 0.1), "check_interval_s": 0.05, "close_timeout_s": 0.3}
+"""Pool options that make tests fast."""
+
+
+@dataclass
+class Recorder:
+    """A PoolObserver that remembers."""
+
+    queue_waits_s: list = field(default_factory=list)
+    first_chunks_s: list = field(default_factory=list)
+    syntheses: list = field(default_factory=list)
+    cancelled: int = 0
+    retried: int = 0
+    lives: list = field(default_factory=list)
+
+    def clear(self):
+        self.__init__()
+
+    def queue_waited(self, model, seconds):
+        self.queue_waits_s.append(seconds)
+
+    def first_chunk_computed(self, model, seconds):
+        self.first_chunks_s.append(seconds)
+
+    def synthesized(self, model, audio_s, compute_s):
+        self.syntheses.append((audio_s, compute_s))
+
+    def synthesis_cancelled(self, model):
+        self.cancelled += 1
+
+    def segment_retried(self, model):
+        self.retried += 1
+
+    def worker_started(self, model):
+        self.lives.append("started")
+
+    def worker_stopped(self, model, reason):
+        self.lives.append(reason)
+
+
+class Bench:
+    """A pool with what the tests need around it."""
+
+    def __init__(self, pool, recorder):
+        self.pool = pool
+        self.seen = recorder
+
+    def open(self, text, *, deadline_s=0.0, voice="sine", model="sine", more_text=False):
+        request = SynthesisRequest(voice=voice)
+        return self.pool.open(model, request, text, deadline_s=deadline_s, more_text=more_text)
+
+    async def say(self, text, **settings):
+        return await collect(self.open(text, **settings))
+
+    async def fails(self, text, **settings):
+        """Speak, and return the SpeechError that comes of it."""
+        with pytest.raises(SpeechError) as caught:
+            await self.say(text, **settings)
+        return caught.value
+
+    def workers(self):
+        return self.pool.snapshot().workers
+
+    def pids(self):
+        return [worker.pid for worker in self.workers() if worker.state == "ready"]
+
+    async def idle(self):
+        """Wait until no worker computes anything."""
+        await eventually(lambda: all(worker.running == 0 for worker in self.workers()))
+
+
+async def collect(stream):
+    """All samples of a stream, as one array."""
+    return np.concatenate([np.float32([]), *[chunk.samples async for chunk in stream]])
+
+
+async def eventually(condition):
+    """Wait until a condition holds that no event announces."""
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < give_up_at, "it did not come true"
+        await asyncio.sleep(0.005)
