@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
@@ -10,8 +11,8 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import FileResponse, Response
 from starlette.requests import Request
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
@@ -23,6 +24,7 @@ from server.metrics import Metrics
 from server.pool.options import ModelSpec, PoolOptions
 from server.pool.pool import WorkerPool
 from server.settings import ModelSettings, Settings
+from server.speech import normalizer
 from server.speech.service import SpeechService
 from server.speech.voices import AliasTable
 
@@ -113,9 +115,12 @@ def _middleware(settings: Settings) -> list[Middleware]:
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     services: Services = app.state.services
     await services.pool.start()
+    # Grammars take a moment to load: beside the workers, not in the first number that is spoken.
+    grammars = asyncio.create_task(asyncio.to_thread(normalizer.load))
     try:
         yield
     finally:
+        await grammars
         await services.pool.close()
         services.speech.close()
 

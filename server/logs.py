@@ -13,6 +13,11 @@ from typing import Literal
 import structlog
 from structlog.typing import Processor
 
+# Without the values of local variables, which hold clients' texts and tokens.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+
 
 def configure(level: str, log_format: Literal["auto", "pretty", "json"]) -> None:
     """Send all logs of this process to standard error."""
@@ -25,9 +30,9 @@ def configure(level: str, log_format: Literal["auto", "pretty", "json"]) -> None
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if pretty
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [_TRACEBACKS, structlog.processors.JSONRenderer()]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from server.endpoints.services import Services
-from server.errors import SERVER_FAULTS, ErrorCode, SpeechError
+from server.errors import ErrorCode, SpeechError
 from server.handshake import ClientLink
 from server.protocols import nls, nls_flowing
 from server.protocols.nls_flowing import (
@@ -30,6 +30,7 @@ from server.protocols.nls_flowing import (
     State,
 )
 from server.speech.session import SpeechSession
+from server.speech.types import SessionFinished
 
 PROTOCOL = "nls-flowing"
 _CLOSE_NORMAL = 1000
@@ -121,6 +122,11 @@ class _Conversation:
                 await self._handle(message)
             except SpeechError as error:
                 await self._fail(error)
+            except (WebSocketDisconnect, ConnectionError):
+                raise
+            except Exception:  # noqa: BLE001 - as in `_speak`
+                _log.exception("connection broke", task_id=nls.echo(self._protocol.task_id))
+                await self._fail(SpeechError(ErrorCode.INTERNAL, "Internal error!"))
 
     async def _receive(self) -> str | bytes:
         """The next message.
@@ -215,24 +221,31 @@ class _Conversation:
             await self._send(self._protocol.started())
             async with contextlib.aclosing(session.events()) as events:
                 async for event in events:
+                    if isinstance(event, SessionFinished):
+                        self._release(session)
                     await self._send(self._protocol.send(event))
         except SpeechError as error:
-            session.fail(error)
-            await self._finish_failed(error)
+            await self._end_failed(session, error)
         except (WebSocketDisconnect, ConnectionError):
-            session.cancel()
-        except Exception:  # noqa: BLE001
-            # A defect of ours must reach the client as a failed task, never as a silent socket.
-            _log.exception("task broke", task_id=self._protocol.task_id)
-            error = SpeechError(ErrorCode.INTERNAL, "Internal error!")
-            session.fail(error)
-            await self._finish_failed(error)
+            pass
+        except Exception:  # noqa: BLE001 - a defect must reach the client, not leave it waiting
+            _log.exception("task broke", task_id=nls.echo(self._protocol.task_id))
+            await self._end_failed(session, SpeechError(ErrorCode.INTERNAL, "Internal error!"))
         finally:
-            session.close()
-            if self._session is session:
-                self._session = None
+            self._release(session)
         if self._draining:
             await self._close(_CLOSE_GOING_AWAY)
+
+    def _release(self, session: SpeechSession) -> None:
+        """Give the task's place back before the client is told, who may come again at once."""
+        session.close()
+        if self._session is session:
+            self._session = None
+
+    async def _end_failed(self, session: SpeechSession, error: SpeechError) -> None:
+        session.fail(error)
+        self._release(session)
+        await self._send_failure(error)
 
     async def _stop_speaking(self) -> None:
         if self._session is not None:
@@ -247,10 +260,18 @@ class _Conversation:
         """End the running task, if any, with an error, then close."""
         if self._session is not None:
             self._session.fail(error)
+        else:
+            # A task that was open has its summary line; this one has no other.
+            _log.info(
+                "task refused",
+                task_id=nls.echo(self._protocol.task_id),
+                code=error.code.value,
+                reason=error.message,
+            )
         await self._stop_speaking()
-        await self._finish_failed(error)
+        await self._send_failure(error)
 
-    async def _finish_failed(self, error: SpeechError) -> None:
+    async def _send_failure(self, error: SpeechError) -> None:
         if self._closed:
             return
         if error.code is ErrorCode.CLIENT_TOO_SLOW:
@@ -258,8 +279,6 @@ class _Conversation:
             self._closed = True
             self._link.abort()
             return
-        log = _log.error if error.code in SERVER_FAULTS else _log.info
-        log("task failed", task_id=self._protocol.task_id, code=error.code, reason=error.message)
         with contextlib.suppress(WebSocketDisconnect, ConnectionError, SpeechError):
             await self._send(self._protocol.fail(error))
         await self._close(_CLOSE_NORMAL)

@@ -248,6 +248,7 @@ def read_options(payload: dict[str, Any]) -> SpeechOptions:
         subtitles=nls.boolean(payload, "enable_subtitle", default=False),
         ssml=nls.boolean(payload, "enable_ssml", default=False),
         clean_markup=nls.boolean(payload, "enable_markdown_filter", default=True),
+        expand_text=nls.boolean(payload, "enable_text_normalization", default=True),
         instruction=nls.string(payload, "instruction", ""),
         seed=seed,
     )

@@ -13,9 +13,10 @@ from server.metrics import Metrics
 from server.pool.admission import Admission, Lease
 from server.pool.pool import WorkerPool
 from server.settings import Settings
+from server.speech.audio_track import AudioTrack
 from server.speech.encoder import Encoder
 from server.speech.session import SessionParts, SpeechSession
-from server.speech.types import Prosody, SpeechOptions
+from server.speech.types import SpeechOptions
 from server.speech.utterances import UtteranceReader
 from server.speech.voices import AliasTable, VoiceCatalog, VoiceEntry
 
@@ -42,7 +43,7 @@ class SpeechService:
         self._catalog_of: object = None
         self.admission = Admission(
             max_sessions=settings.max_sessions,
-            max_sessions_per_tenant=settings.max_sessions_per_token,
+            max_sessions_per_tenant=settings.max_sessions_per_token or settings.max_sessions,
             max_queued=settings.max_queued_segments,
             queued=lambda: pool.queued,
         )
@@ -100,9 +101,8 @@ class SpeechService:
                     voice=voice,
                     options=options,
                     reader=UtteranceReader(options, language=voice.voice.language),
-                    make_encoder=functools.partial(make_encoder, options, voice),
+                    audio=self._make_audio(options, voice),
                     open_stream=self._pool.open,
-                    executor=self._executor,
                     observer=self._metrics,
                     linger_s=self._settings.linger_ms / 1000,
                     keep_text=self._settings.log_texts,
@@ -116,6 +116,21 @@ class SpeechService:
             raise
         self._metrics.session_started()
         return session
+
+    def _make_audio(self, options: SpeechOptions, voice: VoiceEntry) -> AudioTrack:
+        encoder = Encoder(
+            options.audio_format,
+            model_rate_hz=voice.sample_rate_hz,
+            sample_rate_hz=options.sample_rate_hz or voice.sample_rate_hz,
+            prosody=options.prosody,
+            bit_rate=options.bit_rate,
+        )
+        return AudioTrack(
+            encoder,
+            model_rate_hz=voice.sample_rate_hz,
+            prosody=options.prosody,
+            executor=self._executor,
+        )
 
     def _close(
         self, lease: Lease, protocol: str, task_id: str, began_s: float, session: SpeechSession
@@ -148,26 +163,6 @@ class SpeechService:
     def close(self) -> None:
         """Stop the encoder threads."""
         self._executor.shutdown(wait=False, cancel_futures=True)
-
-
-def make_encoder(options: SpeechOptions, voice: VoiceEntry, extra: Prosody) -> Encoder:
-    """The task's encoder; `extra` is the prosody that its SSML asks for.
-
-    Raises:
-        SpeechError: the format, the rate or the prosody cannot be made.
-    """
-    own = options.prosody
-    return Encoder(
-        options.audio_format,
-        model_rate_hz=voice.sample_rate_hz,
-        sample_rate_hz=options.sample_rate_hz or voice.sample_rate_hz,
-        prosody=Prosody(
-            speed=own.speed * extra.speed,
-            pitch=own.pitch * extra.pitch,
-            gain=own.gain * extra.gain,
-        ),
-        bit_rate=options.bit_rate,
-    )
 
 
 def _ms(seconds: float | None) -> float | None:

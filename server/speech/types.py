@@ -53,6 +53,8 @@ class SpeechOptions:
     """The text may be SSML; plain text stays plain text."""
     clean_markup: bool = True
     """Leave out markdown, emoji, code and links of LLM output."""
+    expand_text: bool = True
+    """Put numbers, symbols, dates and units into words."""
     instruction: str = ""
     seed: int | None = None
 

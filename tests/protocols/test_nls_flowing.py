@@ -135,6 +135,7 @@ def test_stop_with_cancel_is_barge_in_also_while_stopping() -> None:
         ({"enable_subtitle": True}, "subtitles", True),
         ({"enable_ssml": True}, "ssml", True),
         ({"enable_markdown_filter": False}, "clean_markup", False),
+        ({"enable_text_normalization": False}, "expand_text", False),
         ({"seed": 7}, "seed", 7),
         ({"instruction": "轻声"}, "instruction", "轻声"),
         ({"platform": "javascript", "ex": {"a": [1]}, "text": "stale"}, "voice", "longxiaochun"),
