@@ -25,7 +25,7 @@ Int16Samples = npt.NDArray[np.int16]
 
 _BOOT = """
 import sys
-sys.path.insert(0, sys.argv[1])
+sys.path.append(sys.argv[1])
 from models.espeak_host import main
 main(int(sys.argv[2]), *sys.argv[3:])
 """
@@ -82,7 +82,7 @@ class EspeakProcess:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
                 (
                     *(sys.executable, "-I", "-S", "-c", _BOOT),
-                    str(Path(models.__path__[0]).parent),
+                    str(Path(models.__path__[0]).resolve().parent),
                     str(theirs.fileno()),
                     espeakng_loader.get_library_path(),
                     espeakng_loader.get_data_path(),

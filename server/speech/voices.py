@@ -1,0 +1,234 @@
+"""Which voice a name means: the voices of all loaded models, and the names that clients bring.
+
+Clients have vendors' voice names built in. `aliases.toml` beside this module, and a file of the
+operator's that goes before it, say which of our voices these stand for; nothing else is guessed,
+and a name that is nowhere is refused.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from models.base import Voice
+from server.errors import ErrorCode, SpeechError
+from server.pool.options import ModelInfo
+
+_ECHOED_CHARACTERS = 50
+_SUGGESTIONS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceEntry:
+    """A voice, and the model that speaks it."""
+
+    name: str
+    """What it is listed as: the model's own name for it, or `model/voice` where another model,
+    earlier in the order, has that name."""
+    model: str
+    voice: Voice
+    sample_rate_hz: int
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AliasTable:
+    """Other names for voices.
+
+    Attributes:
+        targets: for each name, the voices or further aliases that it may stand for; the first
+            that exists is taken.
+        suffixes: endings that an unknown name may lose, such as a vendor's version marks.
+    """
+
+    targets: Mapping[str, tuple[str, ...]]
+    suffixes: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, path: str | Path = "") -> AliasTable:
+        """Read the table that comes with this module, and a file that goes before it.
+
+        Args:
+            path: a TOML file with the same keys, `suffixes` and `[aliases]`; empty for none.
+
+        Raises:
+            ValueError: a file is missing or wrong; the message names file and key.
+        """
+        own = resources.files("server.speech").joinpath("aliases.toml")
+        table = cls.parse(own.read_text("utf-8"), "aliases.toml")
+        if not path:
+            return table
+        try:
+            text = Path(path).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: cannot be read: {error}") from error
+        users = cls.parse(text, str(path))
+        merged = cls({**table.targets, **users.targets}, users.suffixes + table.suffixes)
+        merged.check_chains(str(path))
+        return merged
+
+    @classmethod
+    def parse(cls, text: str, source: str) -> AliasTable:
+        """Read a table; `source` names it in errors.
+
+        Raises:
+            ValueError: it is not TOML, or has a key or a type that is not known.
+        """
+        try:
+            data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{source}: {error}") from error
+        if unknown := data.keys() - {"aliases", "suffixes"}:
+            raise ValueError(f"{source}: unknown key {min(unknown)!r}")
+        aliases = data.get("aliases", {})
+        if not isinstance(aliases, dict):
+            raise ValueError(f"{source}: 'aliases' must be a table")  # noqa: TRY004 - of a file
+        table = cls(
+            {name: _names(value, source, f"aliases.{name}") for name, value in aliases.items()},
+            _names(data.get("suffixes", []), source, "suffixes"),
+        )
+        table.check_chains(source)
+        return table
+
+    def check_chains(self, source: str) -> None:
+        """Refuse aliases that lead back to themselves.
+
+        Raises:
+            ValueError: naming one of them.
+        """
+        done: set[str] = set()
+        for start in self.targets:
+            self._walk(start, (), done, source)
+
+    def _walk(self, name: str, chain: tuple[str, ...], done: set[str], source: str) -> None:
+        if name in chain:
+            circle = " -> ".join((*chain[chain.index(name) :], name))
+            raise ValueError(f"{source}: aliases.{name} leads back to itself: {circle}")
+        if name in done:
+            return
+        for target in self.targets.get(name, ()):
+            self._walk(target, (*chain, name), done, source)
+        done.add(name)
+
+
+class VoiceCatalog:
+    """All voices by all their names. Made by `build`; it does not change."""
+
+    def __init__(
+        self,
+        entries: list[VoiceEntry],
+        names: Mapping[str, VoiceEntry],
+        suffixes: tuple[str, ...],
+    ) -> None:
+        self._entries = entries
+        self._names = names
+        self._folded: dict[str, VoiceEntry] = {}
+        for name, entry in names.items():
+            self._folded.setdefault(_fold(name), entry)
+        self._suffixes = suffixes
+
+    @classmethod
+    def build(cls, models: Mapping[str, ModelInfo], aliases: AliasTable) -> VoiceCatalog:
+        """Collect the voices of all models; where names collide, the earlier model has it."""
+        entries = _entries(models)
+        names = _index(entries)
+        aliases_of: dict[str, list[str]] = {}
+        for alias in aliases.targets:
+            if alias not in names and (found := _follow(alias, names, aliases)) is not None:
+                aliases_of.setdefault(found.name, []).append(alias)
+        entries = [
+            replace(entry, aliases=tuple(aliases_of.get(entry.name, ()))) for entry in entries
+        ]
+        entries.sort(key=lambda entry: entry.voice.kind != "preset")
+        return cls(entries, _index(entries), aliases.suffixes)
+
+    def entries(self) -> list[VoiceEntry]:
+        """Presets in the models' order, then clones."""
+        return list(self._entries)
+
+    def resolve(self, name: str) -> VoiceEntry:
+        """Find the voice that a client means.
+
+        A voice's own name comes first, then `model/voice`, then aliases, then the same without
+        regard to case, then without what a vendor puts around names: `model:` before them, a
+        version after them.
+
+        Raises:
+            SpeechError: VOICE_UNKNOWN, with names that look like it.
+        """
+        for candidate in self._readings(name):
+            entry = self._names.get(candidate) or self._folded.get(_fold(candidate))
+            if entry is not None:
+                return entry
+        raise SpeechError(ErrorCode.VOICE_UNKNOWN, self._refusal(name))
+
+    def _readings(self, name: str) -> Iterator[str]:
+        yield name
+        bare = name.strip().rpartition(":")[2]
+        yield bare
+        for suffix in self._suffixes:
+            if bare.lower().endswith(suffix.lower()):
+                yield bare[: -len(suffix)]
+
+    def _refusal(self, name: str) -> str:
+        shown = name if len(name) <= _ECHOED_CHARACTERS else name[:_ECHOED_CHARACTERS] + "…"
+        message = f"Invalid voice name {shown!r}!"
+        near = get_close_matches(_fold(shown), self._folded, _SUGGESTIONS)
+        if near:
+            originals = {_fold(known): known for known in reversed(list(self._names))}
+            return f"{message} Did you mean {' or '.join(originals[match] for match in near)}?"
+        if self._entries:
+            first = ", ".join(entry.name for entry in self._entries[:_SUGGESTIONS])
+            return f"{message} There are {len(self._entries)} voices, such as {first}."
+        return message
+
+
+def _entries(models: Mapping[str, ModelInfo]) -> list[VoiceEntry]:
+    """All voices without their aliases, each under a name that no other has."""
+    entries: dict[str, VoiceEntry] = {}
+    for model, info in models.items():
+        for voice in info.voices:
+            name = f"{model}/{voice.name}" if voice.name in entries else voice.name
+            entries[name] = VoiceEntry(
+                name=name, model=model, voice=voice, sample_rate_hz=info.sample_rate_hz
+            )
+    return list(entries.values())
+
+
+def _index(entries: list[VoiceEntry]) -> dict[str, VoiceEntry]:
+    """Voices by all names that they have: names before paths, paths before aliases."""
+    index = {entry.name: entry for entry in entries}
+    for entry in entries:
+        index.setdefault(f"{entry.model}/{entry.voice.name}", entry)
+    for entry in entries:
+        for alias in entry.aliases:
+            index.setdefault(alias, entry)
+    return index
+
+
+def _follow(name: str, names: Mapping[str, VoiceEntry], aliases: AliasTable) -> VoiceEntry | None:
+    """The first voice that a name leads to; chains are known to end."""
+    if (entry := names.get(name)) is not None:
+        return entry
+    for target in aliases.targets.get(name, ()):
+        if (entry := _follow(target, names, aliases)) is not None:
+            return entry
+    return None
+
+
+def _fold(name: str) -> str:
+    """Lower case for ASCII letters only: elsewhere, case may tell names apart."""
+    return "".join(character.lower() if character.isascii() else character for character in name)
+
+
+def _names(value: Any, source: str, key: str) -> tuple[str, ...]:  # noqa: ANN401 - TOML has any
+    """A name, or a list of names."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"{source}: {key} must be a name or a list of names")
+    return tuple(names)
