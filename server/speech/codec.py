@@ -77,7 +77,8 @@ CODECS = {
         speech_bit_rates=(32_000, 64_000, 96_000),
         encoder_options={"aac_coder": "fast"},
     ),
-    # Level 2 has blocks of 24 ms, higher levels of 100 ms; its files are 5 % larger.
+    # Level 2 has blocks of 24 ms, higher levels of 100 ms; its files are 5 % larger. FFmpeg's
+    # encoder takes 7 MiB per file at any level (the others under 1 MiB) and 4 ms to open.
     AudioFormat.FLAC: Codec(
         encoder="flac",
         muxer="flac",
