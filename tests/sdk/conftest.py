@@ -1,22 +1,18 @@
-"""A server process of its own for the twins and for the real packages."""
+"""The servers that the twins and the real packages talk to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
-from processes import running_server
+from server_process import ServerProcess
+
+RIGHT_TOKEN = "the-right-token"
 
 
 @pytest.fixture(scope="session")
-def server_address() -> Iterator[str]:
-    """`host:port` of a server that lets everybody in."""
-    with running_server() as (address, _):
-        yield address
-
-
-@pytest.fixture(scope="session")
-def guarded_address() -> Iterator[str]:
-    """`host:port` of a server that knows one token (`APPTOKEN`, the seed's name for it)."""
-    with running_server(APPTOKEN="the-right-token") as (address, _):
-        yield address
+def guarded_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of a server that knows one token."""
+    log = tmp_path_factory.mktemp("guarded-server") / "log"
+    with ServerProcess(log, tokens=RIGHT_TOKEN) as process:
+        yield process.address

@@ -97,38 +97,36 @@ def conversation(task: dict[str, Any]) -> Conversation:
     return talk
 
 
-def test_package_speaks(package_dir: Path, server_address: str) -> None:
-    heard = run_node(package_dir, server_address)
+def test_package_speaks(package_dir: Path, server_url: str) -> None:
+    heard = run_node(package_dir, server_url)
     talk = conversation(heard["tasks"][0])
     check_complete(talk)
     assert 1.5 < talk.duration_s < 10.0
 
 
-def test_package_speaks_again_on_the_same_connection(
-    package_dir: Path, server_address: str
-) -> None:
-    heard = run_node(package_dir, server_address, tasks=2)
+def test_package_speaks_again_on_the_same_connection(package_dir: Path, server_url: str) -> None:
+    heard = run_node(package_dir, server_url, tasks=2)
     first, second = (conversation(task) for task in heard["tasks"])
     check_complete(second)
     assert second.duration_s == pytest.approx(first.duration_s, rel=0.05)
 
 
-def test_package_pings_are_answered(package_dir: Path, server_address: str) -> None:
-    heard = run_node(package_dir, server_address, ping_ms=5, tasks=2)
+def test_package_pings_are_answered(package_dir: Path, server_url: str) -> None:
+    heard = run_node(package_dir, server_url, ping_ms=5, tasks=2)
     assert heard["pongs"] > 0
     check_complete(conversation(heard["tasks"][1]))
 
 
-def test_package_shows_a_failure_and_the_close(package_dir: Path, server_address: str) -> None:
-    heard = run_node(package_dir, server_address, start={"voice": "nobody"}, tasks=2)
+def test_package_shows_a_failure_and_the_close(package_dir: Path, server_url: str) -> None:
+    heard = run_node(package_dir, server_url, start={"voice": "nobody"}, tasks=2)
     assert heard["closed"]
     assert len(heard["tasks"]) == 1
     with pytest.raises(TaskFailedError, match="nobody"):
         conversation(heard["tasks"][0])
 
 
-def test_package_may_vanish_in_mid_sentence(package_dir: Path, server_address: str) -> None:
+def test_package_may_vanish_in_mid_sentence(package_dir: Path, server_url: str) -> None:
     """`shutdown()` ends the TCP connection without a Close frame, as after every task."""
-    heard = run_node(package_dir, server_address, hang_up_after_frames=1)
+    heard = run_node(package_dir, server_url, hang_up_after_frames=1)
     assert heard["tasks"][0]["end"] == "hung up"
-    check_complete(conversation(run_node(package_dir, server_address)["tasks"][0]))
+    check_complete(conversation(run_node(package_dir, server_url)["tasks"][0]))

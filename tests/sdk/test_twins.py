@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from client_twins import SeedLlm, SeedPage, SeedPython, Xiaozhi
 from conversation import TaskFailedError, check_complete
-from processes import running_server
+from server_process import ServerProcess
 from vendor_twins import CppSdk, JavaSdk, PythonSdk
 
 PIECES = ("今天的天气", "很好，我们", "一起去", "公园走一走吧。", "晚上再回家吃饭！")
@@ -27,8 +27,8 @@ CLIENTS = {
 
 
 @pytest.fixture(params=CLIENTS.values(), ids=CLIENTS.keys())
-def client(request: pytest.FixtureRequest, server_address: str) -> Any:
-    with closing(request.param(server_address)) as twin:
+def client(request: pytest.FixtureRequest, server_url: str) -> Any:
+    with closing(request.param(server_url)) as twin:
         yield twin
 
 
@@ -38,19 +38,19 @@ def test_conversation_succeeds(client: Any) -> None:
     assert 2.0 < talk.duration_s < 12.0
 
 
-def test_rate_is_the_one_asked_for(server_address: str) -> None:
+def test_rate_is_the_one_asked_for(server_url: str) -> None:
     """The same text takes the same time at 24000, 22050 and 16000 Hz."""
     text = ("我们一起去公园走一走吧。",)
     durations = []
     for make in (PythonSdk, SeedPage, CppSdk):
-        with closing(make(server_address)) as client:
+        with closing(make(server_url)) as client:
             durations.append(client.speak(text).duration_s)
     assert max(durations) < 1.03 * min(durations), durations
 
 
 @pytest.mark.parametrize("make", [CppSdk, JavaSdk, Xiaozhi])
-def test_next_task_on_the_same_connection(make: Any, server_address: str) -> None:
-    with closing(make(server_address)) as client:
+def test_next_task_on_the_same_connection(make: Any, server_url: str) -> None:
+    with closing(make(server_url)) as client:
         first = client.speak(PIECES)
         second = client.speak(PIECES)
     check_complete(first)
@@ -61,8 +61,8 @@ def test_next_task_on_the_same_connection(make: Any, server_address: str) -> Non
 
 
 @pytest.mark.parametrize("make", [CppSdk, Xiaozhi])
-def test_subtitles_reach_the_clients_that_ask(make: Any, server_address: str) -> None:
-    with closing(make(server_address)) as client:
+def test_subtitles_reach_the_clients_that_ask(make: Any, server_url: str) -> None:
+    with closing(make(server_url)) as client:
         talk = client.speak(PIECES)
     ends = [payload["subtitles"] for payload in talk.payloads("SentenceEnd")]
     items = [item for subtitles in ends for item in subtitles]
@@ -73,8 +73,8 @@ def test_subtitles_reach_the_clients_that_ask(make: Any, server_address: str) ->
     assert last_ms > 800 * talk.duration_s
 
 
-def test_cpp_single_round_is_ssml(server_address: str) -> None:
-    with closing(CppSdk(server_address)) as client:
+def test_cpp_single_round_is_ssml(server_url: str) -> None:
+    with closing(CppSdk(server_url)) as client:
         short = client.speak_single_round("<speak>你好。再见。</speak>")
         long = client.speak_single_round('<speak>你好。<break time="2s"/>再见。</speak>')
     check_complete(long)
@@ -84,16 +84,16 @@ def test_cpp_single_round_is_ssml(server_address: str) -> None:
 @pytest.mark.parametrize(
     "piece", ["没有标点的一句话", "有标点。", "3.", "！", "……", "😀"], ids=repr
 )
-def test_seed_client_gets_a_sentence_end_for_every_piece(piece: str, server_address: str) -> None:
+def test_seed_client_gets_a_sentence_end_for_every_piece(piece: str, server_url: str) -> None:
     """It waits for one without limit, whatever it sent."""
-    with closing(SeedPython(server_address)) as client:
+    with closing(SeedPython(server_url)) as client:
         talk = client.speak(["第一句话。", piece, "最后一句话。"])
     assert talk.order.count("SentenceEnd") >= 3
     assert talk.order[-1] == "SynthesisCompleted"
 
 
-def test_python_sdk_reads_why_a_voice_is_refused(server_address: str) -> None:
-    with closing(PythonSdk(server_address)) as client:
+def test_python_sdk_reads_why_a_voice_is_refused(server_url: str) -> None:
+    with closing(PythonSdk(server_url)) as client:
         with pytest.raises(TaskFailedError, match="nobody") as failure:
             client.speak(PIECES, voice="nobody")
         assert failure.value.header["status"] in {40000003, 41020001}
@@ -115,21 +115,18 @@ def test_right_token_is_let_in(make: Any, guarded_address: str) -> None:
         check_complete(client.speak(PIECES[:1]))
 
 
-def test_shutdown_closes_with_a_code_that_the_python_sdk_knows() -> None:
+def test_shutdown_closes_with_a_code_that_the_python_sdk_knows(tmp_path: Path) -> None:
     """uvicorn's own 1012 is an error to it."""
-    with (
-        running_server(COSYSTREAM_DRAIN_TIMEOUT_S="0.2") as (address, process),
-        closing(PythonSdk(address)) as client,
-    ):
-        process.send_signal(signal.SIGTERM)
+    with ServerProcess(tmp_path / "log") as process, closing(PythonSdk(process.address)) as client:
+        process.terminate()
         client.wait_for_close()
 
 
-def test_clients_do_not_disturb_each_other(server_address: str) -> None:
+def test_clients_do_not_disturb_each_other(server_url: str) -> None:
     """A task that waits for text, and one that speaks at the same time."""
     with (
-        closing(SeedPython(server_address)) as waiting,
-        closing(PythonSdk(server_address)) as speaking,
+        closing(SeedPython(server_url)) as waiting,
+        closing(PythonSdk(server_url)) as speaking,
     ):
         waiting.start()
         check_complete(speaking.speak(PIECES))
