@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 from cyclopts import App
 
@@ -31,10 +32,14 @@ app.command("server.commands.doctor:doctor", help="Check this installation.", so
 app.command("server.commands.bench:bench", help="Measure a server under load.", sort_key=6)
 
 
-def main() -> None:
-    """Run the command line and exit."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Args:
+        arguments: instead of the process's own.
+    """
     try:
-        exit_code = app(result_action="return_value")
+        exit_code = app(arguments, result_action="return_value")
     except CommandError as error:
         sys.stderr.write(f"cosystream: {error}\n")
         sys.exit(error.exit_code)

@@ -131,7 +131,9 @@ class SimulatedClient:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(leave_after_s):
                         await self._listen(server)
-            if self._script.consume == "realtime" and leave_after_s is None:
+            if leave_after_s is not None:
+                server.abort()
+            elif self._script.consume == "realtime":
                 await self._hold()
         finally:
             await server.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import time
 import urllib.parse
 import uuid
@@ -72,7 +73,7 @@ class FlowingSocket:
         except TimeoutError as error:
             raise ConnectError(f"{url} did not answer within {open_timeout_s:g} s") from error
         except (OSError, websockets.WebSocketException, ValueError) as error:
-            raise ConnectError(f"no connection to {url}: {error}") from error
+            raise ConnectError(f"no connection to {url}: {_reason(error)}") from error
         return cls(websocket, heard)
 
     async def start(self, options: TaskOptions) -> None:
@@ -130,6 +131,10 @@ class FlowingSocket:
         """Say goodbye and close; the server stops what it still does for us."""
         await self._websocket.close()
 
+    def abort(self) -> None:
+        """Vanish without a word."""
+        self._websocket.transport.abort()
+
 
 def _refused(url: str, error: websockets.InvalidStatus) -> ConnectError:
     response = error.response
@@ -139,14 +144,22 @@ def _refused(url: str, error: websockets.InvalidStatus) -> ConnectError:
     return ConnectError(message, response.status_code)
 
 
+def _reason(error: Exception) -> str:
+    """The address stands in asyncio's words, too; the system's are enough."""
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number and number > 0 else str(error)
+
+
 def _lost(error: websockets.ConnectionClosed) -> ConnectionLostError:
-    close = error.rcvd
-    if close is None:
+    """Whose close frame came first, if any, tells what happened."""
+    if error.rcvd is not None and (error.rcvd_then_sent or error.sent is None):
+        who, close = "the server closed the connection", error.rcvd
+    elif error.sent is not None:
+        who, close = "this client closed the connection", error.sent
+    else:
         return ConnectionLostError("the connection broke before the task was completed")
     reason = f" {close.reason}" if close.reason else ""
-    return ConnectionLostError(
-        f"the server closed the connection before the task was completed: {close.code}{reason}"
-    )
+    return ConnectionLostError(f"{who} before the task was completed: {close.code}{reason}")
 
 
 def _is_loopback(url: str) -> bool:

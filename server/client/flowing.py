@@ -141,7 +141,7 @@ class FlowingClient:
 
     async def close(self) -> None:
         """End the connection at any time; the server then stops what it still does for us."""
-        self._reader.cancel()
+        # The reader goes on meanwhile: the answer to our Close stands behind audio on its way.
         await self._socket.close()
         await asyncio.wait([self._reader])
 

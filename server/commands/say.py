@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from server.client import ClientError
 from server.commands import subtitle_file
 from server.commands.audio_output import Outputs, choose_outputs
+from server.commands.failure import UsageError
 from server.commands.options import AudioFormatName, ServerOptions, VoiceOptions
 from server.commands.speaking import Tally, explain, open_task, report, speak
 from server.commands.standard_input import read_pieces
@@ -22,7 +23,7 @@ Play = Annotated[bool, Parameter(negative=())]
 
 
 def say(
-    text: str,
+    text: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     voice: VoiceOptions | None = None,
@@ -45,6 +46,8 @@ def say(
         subtitles: File for subtitles, .srt or .vtt.
         play: Play it, also when it is written to a file.
     """
+    if text.startswith("--"):
+        raise UsageError(f"unknown option {text}")
     voice, server = voice or VoiceOptions(), server or ServerOptions()
     if subtitles is not None:
         subtitle_file.check_ending(subtitles)

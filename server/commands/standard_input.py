@@ -19,7 +19,10 @@ async def read_pieces(descriptor: int) -> AsyncIterator[str]:
         CommandError: the bytes are not UTF-8.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
-    async for data in _chunks(descriptor):
+    data = b" "
+    while data:
+        await _until_readable(descriptor)
+        data = os.read(descriptor, _READ_BYTES)
         try:
             piece = decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
@@ -28,27 +31,15 @@ async def read_pieces(descriptor: int) -> AsyncIterator[str]:
             yield piece
 
 
-async def _chunks(descriptor: int) -> AsyncIterator[bytes]:
-    """Bytes as they come, the last of them empty.
-
-    No thread reads: one that waits on a terminal could not be stopped by Ctrl-C.
-    """
+async def _until_readable(descriptor: int) -> None:
+    """Wait for data or the end; no thread, for one that reads a terminal hears no Ctrl-C."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     try:
         loop.add_reader(descriptor, readable.set)
     except PermissionError:
-        # Regular files cannot be polled, and need not be: reading them does not wait.
-        readable = None  # type: ignore[assignment]
+        return  # Regular files cannot be polled, and need not be: reading them does not wait.
     try:
-        while True:
-            if readable is not None:
-                readable.clear()
-                await readable.wait()
-            data = os.read(descriptor, _READ_BYTES)
-            yield data
-            if not data:
-                return
+        await readable.wait()
     finally:
-        if readable is not None:
-            loop.remove_reader(descriptor)
+        loop.remove_reader(descriptor)

@@ -48,7 +48,8 @@ def sentence_cue(items: Sequence[Subtitle], text: str) -> Cue | None:
     if not spoken:
         return None
     # The sentence item of some servers carries no times; the words then do.
-    timed = [whole] if whole and whole.end_time > whole.begin_time else items
+    words = [item for item in items if not item.sentence]
+    timed = [whole] if whole and whole.end_time > whole.begin_time else words or items
     return Cue(spoken, min(i.begin_time for i in timed), max(i.end_time for i in timed))
 
 
