@@ -19,6 +19,8 @@ MAX_PASSAGE_CHARACTERS = 300
 MAX_CLAUSE_CHARACTERS = 120
 """The library drops what exceeds 1000 phonemes in a clause; a numeral may have 7 of them."""
 
+_MAX_CLUSTER_CHARACTERS = 5
+
 _CJK = frozenset({"Han", "Kana", "Bopomofo"})
 _SCRIPTS = {
     "LATIN": "Latin",
@@ -139,14 +141,21 @@ def _clean(text: str) -> list[_Character]:
 
 
 def _clusters(text: str) -> Iterator[tuple[int, int]]:
-    """Each character with the accents that follow it, of which an honest text has few."""
+    """Each character with what composes with it, of which an honest text has few."""
     begin = 0
     for i, character in enumerate(text):
-        if i > begin and not (ord(character) >= 0x300 and unicodedata.combining(character)):  # noqa: PLR2004
-            yield begin, min(i, begin + 5)
+        if i > begin and not _composes(character):
+            yield begin, min(i, begin + _MAX_CLUSTER_CHARACTERS)
             begin = i
     if text:
-        yield begin, min(len(text), begin + 5)
+        yield begin, min(len(text), begin + _MAX_CLUSTER_CHARACTERS)
+
+
+def _composes(character: str) -> bool:
+    """Whether it is an accent, or a vowel or final consonant of a Korean syllable."""
+    return character >= "\u0300" and (
+        unicodedata.combining(character) > 0 or "\u1160" <= character <= "\u11ff"
+    )
 
 
 def _fold(cluster: str) -> str:

@@ -19,6 +19,7 @@ from models.base import Voice
 from server.errors import ErrorCode, SpeechError
 from server.pool.options import ModelInfo
 
+_MAX_NAME_CHARACTERS = 200
 _ECHOED_CHARACTERS = 50
 _SUGGESTIONS = 3
 
@@ -54,7 +55,7 @@ class AliasTable:
         """Read the table that comes with this module, and a file that goes before it.
 
         Args:
-            path: a TOML file with the same keys, `suffixes` and `[aliases]`; empty for none.
+            path: a TOML file with the same keys; empty for none.
 
         Raises:
             ValueError: a file is missing or wrong; the message names file and key.
@@ -83,15 +84,18 @@ class AliasTable:
             data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{source}: {error}") from error
-        if unknown := data.keys() - {"aliases", "suffixes"}:
+        if unknown := data.keys() - {"aliases", "groups", "suffixes"}:
             raise ValueError(f"{source}: unknown key {min(unknown)!r}")
-        aliases = data.get("aliases", {})
-        if not isinstance(aliases, dict):
-            raise ValueError(f"{source}: 'aliases' must be a table")  # noqa: TRY004 - of a file
-        table = cls(
-            {name: _names(value, source, f"aliases.{name}") for name, value in aliases.items()},
-            _names(data.get("suffixes", []), source, "suffixes"),
-        )
+        targets = {
+            name: _names(value, source, f"aliases.{name}")
+            for name, value in _table(data, "aliases", source).items()
+        }
+        for target, names in _table(data, "groups", source).items():
+            for name in _names(names, source, f"groups.{target}"):
+                if name in targets:
+                    raise ValueError(f"{source}: groups.{target}: {name!r} stands for two voices")
+                targets[name] = (target,)
+        table = cls(targets, _names(data.get("suffixes", []), source, "suffixes"))
         table.check_chains(source)
         return table
 
@@ -161,7 +165,7 @@ class VoiceCatalog:
         Raises:
             SpeechError: VOICE_UNKNOWN, with names that look like it.
         """
-        for candidate in self._readings(name):
+        for candidate in self._readings(name[:_MAX_NAME_CHARACTERS]):
             entry = self._names.get(candidate) or self._folded.get(_fold(candidate))
             if entry is not None:
                 return entry
@@ -222,8 +226,15 @@ def _follow(name: str, names: Mapping[str, VoiceEntry], aliases: AliasTable) -> 
 
 
 def _fold(name: str) -> str:
-    """Lower case for ASCII letters only: elsewhere, case may tell names apart."""
+    """Lower case for ASCII letters only: elsewhere it is not a matter of spelling."""
     return "".join(character.lower() if character.isascii() else character for character in name)
+
+
+def _table(data: Mapping[str, Any], key: str, source: str) -> dict[str, Any]:
+    table = data.get(key, {})
+    if not isinstance(table, dict):
+        raise ValueError(f"{source}: {key!r} must be a table")  # noqa: TRY004 - of a file
+    return table
 
 
 def _names(value: Any, source: str, key: str) -> tuple[str, ...]:  # noqa: ANN401 - TOML has any
