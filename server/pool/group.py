@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from server.pool.options import ModelInfo, ModelSpec, PoolObserver, PoolOptions
 from server.pool.process import PackageView
 from server.pool.remote import RemoteWorker, WorkerListener
@@ -24,6 +26,7 @@ class ModelGroup:
 
     Raises:
         ValueError: the model has no workers.
+        TypeError: its options cannot be told to a worker.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class ModelGroup:
     ) -> None:
         if spec.workers < 1:
             raise ValueError(f"model {spec.name!r} needs at least one worker")
+        msgspec.json.encode(spec.options)
         self.spec = spec
         self.info: ModelInfo | None = None
         """None until a worker has been ready once."""

@@ -81,9 +81,8 @@ class Outbox:
     def wait_for_room(self, limit_samples: int) -> None:
         """Wait until less than `limit_samples` wait here, or the stream is cancelled."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: self.cancelled or self._waiting_samples < max(1, limit_samples)
-            )
+            # A cancel empties the outbox, so it makes room as well.
+            self._changed.wait_for(lambda: self._waiting_samples < max(1, limit_samples))
 
     def grant(self, samples: int) -> None:
         """Allow that many samples more."""

@@ -26,6 +26,7 @@ from server.pool.options import (
 from server.pool.process import PackageView
 from server.pool.remote import RemoteWorker
 from server.pool.scheduler import Scheduler
+from server.pool.seat import report_crash
 from server.pool.snapshot import PoolSnapshot, WorkerSnapshot
 from server.pool.stream import PoolStream
 
@@ -58,6 +59,7 @@ class WorkerPool:
 
     Raises:
         ValueError: two models have one name, or one has no workers.
+        TypeError: a model's options are not JSON-like.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class WorkerPool:
         for group in self._groups.values():
             group.open(self._view)
         self._check_task = asyncio.create_task(self._check())
+        self._check_task.add_done_callback(report_crash)
 
     async def wait_ready(self, timeout_s: float) -> None:
         """Wait until each model has a ready worker.

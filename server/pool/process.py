@@ -102,10 +102,10 @@ class WorkerProcess:
 
     @property
     def rss_bytes(self) -> int:
-        """Resident memory; 0 when the process is gone."""
+        """Resident memory; 0 when the process is gone, or may not be looked at."""
         try:
             return int(psutil.Process(self.pid).memory_info().rss)
-        except psutil.NoSuchProcess:
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
             return 0
 
     def kill(self) -> None:

@@ -48,6 +48,7 @@ class Seat:
     def open(self) -> None:
         """Begin to fill the seat."""
         self._task = asyncio.create_task(self._keep())
+        self._task.add_done_callback(report_crash)
 
     async def close(self) -> None:
         """End all its processes."""
@@ -110,6 +111,12 @@ class Seat:
     async def _stop(self, worker: RemoteWorker, reason: StopReason) -> None:
         await worker.stop(reason)
         self.workers.remove(worker)
+
+
+def report_crash(task: asyncio.Task[None]) -> None:
+    """Log the end of a task that should never end by itself."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("pool_task_crashed", exc_info=error)
 
 
 async def _first_of(*events: asyncio.Event) -> None:

@@ -78,6 +78,10 @@ class Bench:
     def pids(self):
         return [worker.pid for worker in self.workers() if worker.state == "ready"]
 
+    def running_pid(self):
+        """The first worker that computes something, None if there is none."""
+        return next((worker.pid for worker in self.workers() if worker.running), None)
+
     async def idle(self):
         """Wait until no worker computes anything."""
         await eventually(lambda: all(worker.running == 0 for worker in self.workers()))
