@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import threading
 from itertools import pairwise
 
@@ -341,7 +343,7 @@ def test_streams_do_not_wait_for_one_another(espeak: EspeakModel) -> None:
     assert np.array_equal(np.concatenate([first.samples, *rest]), expected)
 
 
-def test_closing_a_stream_stops_the_library() -> None:
+def test_closing_a_stream_stops_the_library(capfd: pytest.CaptureFixture[str]) -> None:
     model = EspeakModel()
     try:
         stream = model.synthesize(SynthesisRequest(voice="中文女"), "好" * 1000)
@@ -355,6 +357,7 @@ def test_closing_a_stream_stops_the_library() -> None:
         assert host.is_running()
     finally:
         model.close()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_library_that_was_killed_is_replaced() -> None:
@@ -378,6 +381,18 @@ def test_closing_the_model_ends_its_process() -> None:
     model.close()
     assert len(hosts) == 1
     assert not set(psutil.Process().children()) - before
+
+
+def test_the_library_does_not_outlive_its_worker() -> None:
+    script = "from models.espeak import EspeakModel as M; m = M(); print(1, flush=True); input()"
+    command = (sys.executable, "-c", script)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None
+        worker.stdout.readline()
+        hosts = psutil.Process(worker.pid).children()
+        worker.kill()
+    assert len(hosts) == 1
+    assert psutil.wait_procs(hosts, timeout=10)[1] == []
 
 
 def test_a_crash_of_the_library_is_one_failed_synthesis(espeak: EspeakModel) -> None:
