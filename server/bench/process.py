@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -63,7 +64,7 @@ class MeasuredProcess:
         self.port = _free_port()
         self._arguments = [argument.format(port=self.port) for argument in arguments]
         self._ready_path = ready_path
-        self._environment = {**os.environ, **(environment or {})}
+        self._environment = {**os.environ, **_search_path(), **(environment or {})}
         self._folder = tempfile.TemporaryDirectory(prefix="cosystream-bench-")
         self._log = Path(self._folder.name) / "log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -167,6 +168,14 @@ class MeasuredProcess:
         except psutil.NoSuchProcess as error:
             raise CommandError(f"the server ended: {self._last_words()}") from error
         return Usage(times.user + times.system, workers_cpu_s, memory.rss, workers_rss_bytes)
+
+
+def _search_path() -> dict[str, str]:
+    """Lets a child find this very code when it is run from a checkout, in any directory."""
+    root = str(Path(__file__).parents[2])
+    if root == sysconfig.get_path("purelib"):
+        return {}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
 
 
 def _free_port() -> int:

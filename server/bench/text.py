@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-BUILTIN = "今天下午天气很好，我们一起去公园散步吧。路上可以买一杯热咖啡，慢慢走，慢慢聊。"
+BUILTIN = "今天下午天气很好，我们一起去公园散步吧。路上可以买一杯热咖啡。"
 """About six seconds of speech with the embedded model."""
 _TOKEN_CHARACTERS = (1, 1, 2, 2, 3)
 """Chinese tokens of current LLMs are 1 to 3 characters long, mostly 1 or 2."""

@@ -79,8 +79,8 @@ class BenchOptions:
     """Load this server instead of starting one; CPU and memory are then not measured."""
     token: Annotated[str, Parameter(env_var="COSYSTREAM_TOKEN", show_default=False)] = ""
     """What that server lets you in for."""
-    serve_args: str = ""
-    """Arguments for the server that is started: --serve-args="--model NAME=KIND"."""
+    serve_args: Annotated[str, Parameter(allow_leading_hyphen=True)] = ""
+    """Arguments for the server that is started, for example "--model NAME=KIND"."""
     seed: int = 1
     """Of arrivals and tokens."""
     json: Path | None = None

@@ -16,6 +16,7 @@ from server.commands.options import ServerOptions
 
 VOICES_PATH = "/stream/v1/tts/voices"
 _TIMEOUT_S = 10.0
+_SHOWN_ALIASES = 3
 
 
 class VoiceEntry(msgspec.Struct, frozen=True):
@@ -65,9 +66,15 @@ def voices(
             voice.model,
             str(voice.sample_rate or ""),
             voice.kind,
-            " ".join(voice.aliases),
+            _some(voice.aliases),
         )
     Console().print(table)
+
+
+def _some(aliases: tuple[str, ...]) -> str:
+    shown = ", ".join(aliases[:_SHOWN_ALIASES])
+    more = len(aliases) - _SHOWN_ALIASES
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def fetch(server: ServerOptions) -> bytes:
