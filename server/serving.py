@@ -63,7 +63,8 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """First signal: drain. Second: stop at once."""
         if self.started and not self._services.draining:
-            self._captured_signals.append(sig)
+            # Not noted as captured: uvicorn would raise it again at the end, and a server that
+            # was asked to stop and did has nothing to complain about.
             self._services.draining = True
             self._loop.call_soon_threadsafe(self._start_drain)
             return

@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     # --- How long ---
     linger_ms: int = Field(default=300, ge=0, le=60_000)
     idle_timeout_s: float = Field(default=12.0, ge=0)
-    text_timeout_s: float = Field(default=30.0, ge=0)
+    text_timeout_s: float = Field(default=60.0, ge=0)
     send_timeout_s: float = Field(default=60.0, gt=0)
     drain_timeout_s: float = Field(default=30.0, ge=0)
     worker_start_timeout_s: float = Field(default=120.0, gt=0)

@@ -70,11 +70,15 @@ class ServerProcess:
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"http://{self.address}{path}")
 
-    def metric(self, name: str) -> float:
-        """The sum of a metric over its labels; 0 if it has not been counted yet."""
-        lines = self.get("/metrics").text.splitlines()
-        samples = [line.rsplit(" ", 1) for line in lines if re.match(rf"{name}(\{{| )", line)]
-        return sum(float(value) for _, value in samples)
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric over its samples with these labels; 0 before anything was counted."""
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        samples = [
+            line.rsplit(" ", 1)
+            for line in self.get("/metrics").text.splitlines()
+            if re.match(rf"{name}(\{{| )", line)
+        ]
+        return sum(float(value) for key, value in samples if all(one in key for one in wanted))
 
     def terminate(self) -> None:
         self._process.send_signal(signal.SIGTERM)

@@ -248,13 +248,16 @@ class _Conversation:
         await self._send_failure(error)
 
     async def _stop_speaking(self) -> None:
-        if self._session is not None:
-            self._session.cancel()
-        speaker = self._speaker
+        session, speaker = self._session, self._speaker
+        if session is not None:
+            session.cancel()
         if speaker is not None and speaker is not asyncio.current_task():
             speaker.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await speaker
+        if session is not None:
+            # A speaker that was cancelled before its first step has released nothing.
+            self._release(session)
 
     async def _fail(self, error: SpeechError) -> None:
         """End the running task, if any, with an error, then close."""

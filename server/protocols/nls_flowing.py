@@ -292,9 +292,12 @@ def _subtitles(index: int, subtitle: SentenceSubtitle | None) -> dict[str, Any]:
     """Timestamps in the gateway's form: the sentence first, then its words, times in ms."""
     if subtitle is None:
         return {"index": index, "subtitles": []}
-    items = [_subtitle(subtitle, sentence=True)]
-    items += [_subtitle(word, sentence=False) for word in subtitle.words]
-    return {"index": index, "subtitles": items}
+    sentence = _subtitle(subtitle, sentence=True)
+    if subtitle.words:
+        # As in Aliyun's messages: clients join the texts of all items to a transcript.
+        sentence["text"] = ""
+    words = [_subtitle(word, sentence=False) for word in subtitle.words]
+    return {"index": index, "subtitles": [sentence, *words]}
 
 
 def _subtitle(item: Any, *, sentence: bool) -> dict[str, Any]:  # noqa: ANN401 - both subtitle types

@@ -331,7 +331,7 @@ def test_messages_to_the_client() -> None:
     assert len({message["header"]["message_id"] for message in messages}) == len(messages)
     assert messages[1]["payload"]["index"] == 1
     sentence, first_word = messages[3]["payload"]["subtitles"]
-    assert sentence["sentence"] is True
+    assert (sentence["sentence"], sentence["text"]) == (True, "")
     assert first_word == {
         "text": "你",
         "begin_time": 100,
