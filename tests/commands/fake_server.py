@@ -119,12 +119,17 @@ class FakeServer:
     Args:
         behave: what every connection meets; it ends with the connection.
         refuse: answer handshakes with this HTTP status.
+        voices: status and body of the list of voices.
     """
 
     def __init__(
-        self, behave: Callable[[Talk], None] = speaks, refuse: http.HTTPStatus | None = None
+        self,
+        behave: Callable[[Talk], None] = speaks,
+        refuse: http.HTTPStatus | None = None,
+        voices: tuple[http.HTTPStatus, object] = (http.HTTPStatus.OK, VOICES),
     ) -> None:
         self._behave = behave
+        self._voices = voices
         self._refuse = refuse
         self._server: Server | None = None
         self.heard: list[dict] = []
@@ -157,7 +162,8 @@ class FakeServer:
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         if request.path.startswith("/stream/v1/tts/voices"):
-            return connection.respond(http.HTTPStatus.OK, json.dumps(VOICES))
+            status, body = self._voices
+            return connection.respond(status, json.dumps(body))
         if self._refuse is not None:
             text = "Meta:ACCESS_DENIED:The token 'x' is invalid!\n"
             return connection.respond(self._refuse, text)
