@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from server.speech.characters import Kind, classify
+from server.speech.characters import ZWJ, Kind, classify
 
 
 class Mark(Enum):
@@ -91,7 +91,8 @@ class MarkReader:
         if kind in _DEFINITE and not (kind is Kind.CLAUSE and _follows_digit(text, begin, at)):
             self._closing = Mark.NONE
             return _DEFINITE[kind]
-        if kind not in _LOOKING or (kind in _CLOSING and self._closing is Mark.NONE):
+        is_idle_closer = kind in _CLOSING and self._closing is Mark.NONE
+        if kind not in _LOOKING or is_idle_closer or text[at] == ZWJ:
             self._closing = Mark.NONE
             return Mark.NONE
         if at + 1 == len(text) and not final:

@@ -137,7 +137,7 @@ def is_speakable(text: str) -> bool:
     return any(classify(char).quarters for char in text)
 
 
-_ZWJ = "\N{ZERO WIDTH JOINER}"
+ZWJ = "\N{ZERO WIDTH JOINER}"
 _VIRAMA_CLASS = 9
 
 
@@ -153,8 +153,8 @@ def is_grapheme_boundary(text: str, index: int, begin: int = 0) -> bool:
     kind = classify(after).kind
     if kind is Kind.EXTEND or (before == "\r" and after == "\n"):
         return False
-    if before == _ZWJ or unicodedata.combining(before) == _VIRAMA_CLASS:
-        return kind in (Kind.BLANK, Kind.NEWLINE)
+    if before == ZWJ or unicodedata.combining(before) == _VIRAMA_CLASS:
+        return kind not in (Kind.LETTER, Kind.OTHER)
     if "\ud800" <= before <= "\udbff" and "\udc00" <= after <= "\udfff":
         return False
     if _is_jamo_joined(before, after):

@@ -209,9 +209,10 @@ class Segmenter:
             yield self._cut(*place)
 
     def _best_place(self) -> tuple[int, int] | None:
-        least = self._begin_quarters + int(self._options.first_sentence_units * QUARTERS)
+        least_mark = self._begin_quarters + int(self._options.first_sentence_units * QUARTERS)
         for kind, (at, quarters) in enumerate(self._places):
-            if at > self._begin and quarters >= (least if kind <= _WEAK else 1):
+            least = least_mark if kind <= _WEAK else self._begin_quarters + 1
+            if at > self._begin and quarters >= least:
                 return at, quarters
         return None
 
