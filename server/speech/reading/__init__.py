@@ -1,0 +1,1 @@
+"""How numbers, symbols and names are read aloud, by language."""
