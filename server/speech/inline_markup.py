@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 _CJK = re.compile("[\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef“”‘’…—]")
 _PUNCTUATION = "。！？…；：，、.!?;:,—～"
-_PAUSE_CONTEXT_CHARACTERS = 6
+_PAUSE_CONTEXT_CHARACTERS = 12
 
 _GUARDS = "\ue000\ue001\ue002\ue003\ue004\ue005"
 _GUARDED = str.maketrans("*_~`#|", _GUARDS)
@@ -53,15 +53,13 @@ _INLINE = re.compile(
     re.DOTALL | re.IGNORECASE | re.ASCII,
 )
 
-_TEX = re.compile(
-    r"\\frac\{(?P<top>[^{}]*)\}\{(?P<bottom>[^{}]*)\}"
-    r"|\\(?:text|mathrm|mathbf|mathit)\{(?P<inner>[^{}]*)\}"
-    r"|\\(?P<name>[A-Za-z]+)|(?P<blank>\\[,;! ])|[{}]"
-)
+_TEX_GROUP = re.compile(r"\\(?P<group>text|mathrm|mathbf|mathit|sqrt)\{(?P<inner>[^{}]*)\}")
+_TEX_FRACTION = re.compile(r"\\d?frac\{([^{}]*)\}\{([^{}]*)\}")
+_TEX_REST = re.compile(r"\\(?P<name>[A-Za-z]+)|(?P<blank>\\[,;! ])|[{}]")
 _TEX_SIGNS = {
     "times": "×", "cdot": "×", "div": "÷", "pm": "±", "leq": "≤", "le": "≤", "geq": "≥", "ge": "≥",
-    "neq": "≠", "ne": "≠", "approx": "≈", "sqrt": "√", "infty": "∞", "pi": "π", "left": "",
-    "right": "", "quad": " ", "ldots": "…", "dots": "…", "circ": "°",
+    "neq": "≠", "ne": "≠", "lt": "<", "gt": ">", "approx": "≈", "sqrt": "√", "infty": "∞",
+    "pi": "π", "left": "", "right": "", "quad": " ", "ldots": "…", "dots": "…", "circ": "°",
 }  # fmt: skip
 
 _EMOJI = (
@@ -133,7 +131,9 @@ def _tag(match: re.Match[str]) -> str:
 
 def _math(match: re.Match[str]) -> str:
     formula = match["display"] or match["formula"] or match["round"] or match["square"]
-    return _TEX.sub(_tex, formula).strip().translate(_GUARDED)
+    formula = _TEX_GROUP.sub(lambda m: "√" * (m["group"] == "sqrt") + m["inner"], formula)
+    formula = _TEX_FRACTION.sub(r"\1/\2", formula)
+    return _TEX_REST.sub(_tex_rest, formula).strip().translate(_GUARDED)
 
 
 _SPOKEN_INLINE: dict[str, Callable[[re.Match[str]], str]] = {
@@ -157,11 +157,7 @@ def _host_of(address: str) -> str:
     return re.split(r"[/?#:]", host, maxsplit=1)[0]
 
 
-def _tex(match: re.Match[str]) -> str:
-    if match["top"] is not None:
-        return f"{match['top']}/{match['bottom']}"
-    if match["inner"] is not None:
-        return match["inner"]
+def _tex_rest(match: re.Match[str]) -> str:
     if match["name"] is not None:
         return _TEX_SIGNS.get(match["name"], match["name"])
     return " " if match["blank"] is not None else ""

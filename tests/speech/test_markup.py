@@ -73,6 +73,7 @@ def cleaned(*segments: str) -> list[str]:
         ("List<int> 类型 <answer>好</answer>", "List<int> 类型 好"),
         (r"$x+1$ 和 $$\frac{1}{2}$$", "x+1 和 1/2"),
         (r"\(a \times b\) 和 \[ \sqrt{2} \]", "a × b 和 √2"),
+        (r"$\frac{Q}{\sqrt{d_k}}\text{ 是}$", "Q/√d_k 是"),
         ("价格$5和$10", "价格$5和$10"),
         # Pictures and spacing.
         ("你好😊我来了👨‍👩‍👧。", "你好，我来了。"),

@@ -37,10 +37,12 @@ _UNITS = {
     "g": "克", "t": "吨", "mL": "毫升", "㎡": "平方米", "㎏": "公斤", "㎞": "公里", "㎝": "厘米",
     "㎜": "毫米", "km²": "平方公里", "V": "伏", "mA": "毫安", "mAh": "毫安时", "kW": "千瓦",
     "kWh": "千瓦时", "Hz": "赫兹", "kHz": "千赫兹", "MHz": "兆赫兹", "GHz": "吉赫兹", "dB": "分贝",
-    "Pa": "帕", "kPa": "千帕", "hPa": "百帕", "kcal": "千卡", "℃": "摄氏度", "°C": "摄氏度",
-    "℉": "华氏度", "°F": "华氏度", "°": "度",
+    "Pa": "帕", "kPa": "千帕", "hPa": "百帕", "kcal": "千卡", "nm": "纳米", "μm": "微米",
+    "μg": "微克", "μg/m³": "微克每立方米", "℃": "摄氏度", "°C": "摄氏度", "℉": "华氏度",
+    "°F": "华氏度", "°": "度", "GB": "GB", "MB": "MB", "TB": "TB", "KB": "KB", "W": "W",
+    "Mbps": "Mbps",
 }  # fmt: skip
-"""Units that wetext does not know, or says in an unusual way."""
+"""Units that wetext does not know, or says in an unusual way; some are said as letters."""
 _OPERATORS = {
     "+": "加", "-": "减", "−": "减", "×": "乘", "*": "乘", "x": "乘", "X": "乘", "÷": "除以",
     "=": "等于", "<": "小于", ">": "大于", "≤": "小于等于", "≥": "大于等于", "<=": "小于等于",
@@ -157,6 +159,8 @@ def _range(match: re.Match[str]) -> str:
     first, last = match["range_first"], match["range_last"]
     after = follows(match, 2)
     is_counted = "\u4e00" <= after[:1] <= "\u9fff"
+    if not is_counted and "=" in match.string:
+        return f"{_number(first)}减{_number(last)}"
     if is_counted or float(plain(first)) < float(plain(last)):
         return f"{_counted(first, after)}到{_counted(last, after)}"
     return f"{_number(first)}{'减' if ' ' in match['range_mark'] else '比'}{_number(last)}"
@@ -231,7 +235,7 @@ RULES = RuleTable(
     (
         (
             rf"(?P<account_label>(?:{_ACCOUNTS})[是为：:\s]*)(?P<account_value>[A-Z]?\d[\dA-Z]{{2,}})"
-            r"(?![\d.%万亿个元])"
+            r"(?![\d.%万亿个元-])"
         ),
         _account,
     ),
@@ -262,6 +266,7 @@ RULES = RuleTable(
     (r"(?<=[\w)])\s*[-−]\s*(?=[\w(.]+\s*=)|(?<=[\d)]) [-−] (?=[\d(])", _operator),
     (r"(?<![\w)）])(?:<=|>=|[<>≤≥≈~±])\s?(?=\d)|(?<![\w)）.])[-−+](?=[\d√])", _prefix),
     (r"(?<=元)/", lambda _: "每"),
+    (r"(?<=\))\s*/\s*(?=[\w(])", lambda _: "除以"),
     (f"[{''.join(_SYMBOLS)}]", lambda match: _SYMBOLS[match[0]]),
 )
 """All rules for Chinese, the more particular first."""

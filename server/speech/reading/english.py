@@ -234,6 +234,7 @@ RULES = RuleTable(
         r"(?<![\w)])(?:<=|>=|[<>≤≥≈~±])\s?(?=\d)|(?<![\w).])[-−+](?=\d)",
         lambda match: f"{_PREFIXES[match[0].strip()]} ",
     ),
+    (r"(?<=\))\s*/\s*(?=[\w(])", lambda _: " divided by "),
     (r"(?<=\s)&(?=\s)", lambda _: "and"),
     (r"(?<!\S)@(?=\w)", lambda _: "at "),
     (r"[½⅓⅔¼¾]", lambda match: _VULGAR[match[0]]),

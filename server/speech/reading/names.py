@@ -28,6 +28,7 @@ _NAME = (
 )
 _NAME_PARTS = re.compile(r"[A-Za-z]+|\d+(?:\.\d+)?|[-_]")
 _CARDINAL_DIGITS = 2
+_AMOUNT_LETTERS = frozenset("KMBTGWkw")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +48,9 @@ class NameReader:
     def name(self, text: str) -> str:
         """Read letters with digits: GPT-4o, AB-1234, H100, Qwen2.5-7B.
 
-        A number of one or two digits, of whole hundreds, or with a point is an amount, any other
-        a row of digits. The hyphen between letters and digits is silent.
+        A number of one or two digits, of whole hundreds, with a point, or before a unit of one
+        letter (128K, but not 720p) is an amount, any other a row of digits. The hyphen between
+        letters and digits is silent.
         """
         if not re.search(r"\d", text):
             return text
@@ -61,12 +63,15 @@ class NameReader:
             elif part.isalpha():
                 spoken += (self.gap if before[:1].isdecimal() else "") + part
             else:
-                spoken += (self.gap if before.isalpha() else "") + self._number(part)
+                after = "".join(parts[index + 1 : index + 2])
+                is_amount = index == 0 and after in _AMOUNT_LETTERS
+                spoken += self.gap if before.isalpha() else ""
+                spoken += self.read_number(part) if is_amount else self._number(part)
         return spoken
 
     def _joint(self, before: str, after: str, hyphen: str) -> str:
         if before.isalpha() and after.isalpha():
-            return hyphen
+            return " " if hyphen == "_" else hyphen
         return self.gap if before.isalpha() else " "
 
     def _number(self, number: str) -> str:

@@ -19,7 +19,7 @@ _PRIMARY: dict[str, Language] = {"zh": "zh", "cmn": "zh", "en": "en", "ja": "ja"
 _CANTONESE = frozenset({"zh-hk", "zh-yue", "zh-mo", "zh-hant-hk"})
 
 _HAS_WORK = re.compile(
-    r"[\d%‰℃℉°$€£¥￥₩₹@&+=×÷²³√π∞№½⅓⅔¼¾①-⑳Ⅰ-Ⅻ％＄＠＋＝]"
+    r"[\d%‰℃℉°$€£¥￥₩₹@&+=<>≤≥≠≈±×÷²³√π∞№½⅓⅔¼¾①-⑳Ⅰ-Ⅻ％＄＠＋＝]"
     r"|\w\.\w|\b(?:Mrs?|Dr|Prof|vs|etc|approx|e\.g|i\.e)\."
 )
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
@@ -40,7 +40,8 @@ _WIDE_DISTANCE = 0xFEE0
 _WIDE_SIGNS = "０１２３４５６７８９％＋＝＄＠＃＆＜＞"
 _WIDE_CODES = (*map(ord, _WIDE_SIGNS), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))
 _WIDE = str.maketrans({code: code - _WIDE_DISTANCE for code in _WIDE_CODES})
-_WIDE_IN_NUMBER = re.compile(r"(?<=\d)[．，：／－](?=\d)")
+_WIDE_IN_NUMBER = re.compile(r"(?<=\d)[．：／－](?=\d)|(?<=[０-９])，(?=[０-９]{3})")
+"""A full-width comma between ASCII digits separates two numbers."""
 _BLANK_AT_NUMBER = re.compile(
     r"(?<=[\u4e00-\u9fff])[ \u00a0]+(?=\d)|(?<=\d)[ \u00a0]+(?=[\u4e00-\u9fff])"
 )
@@ -91,8 +92,8 @@ def _with_ascii(spoken: SpokenText, language: Language) -> SpokenText:
     """Full-width digits and signs of numbers as ASCII; no blanks between a number and Han."""
     text = spoken.text
     if not text.isascii():
-        text = text.translate(_WIDE)
         text = _WIDE_IN_NUMBER.sub(lambda match: chr(ord(match[0]) - _WIDE_DISTANCE), text)
+        text = text.translate(_WIDE)
         spoken = SpokenText(text, spoken.origins, spoken.ends)
     if language == "en":
         return spoken
