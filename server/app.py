@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from server.auth import Authenticator
-from server.endpoints import operations, voices
+from server.endpoints import nls_rest, operations, voices
 from server.endpoints.flowing import flowing_speech
 from server.endpoints.services import Services
 from server.metrics import Metrics
@@ -85,6 +85,7 @@ def _routes() -> list[BaseRoute]:
     return [
         WebSocketRoute("/ws/v1/tts", flowing_speech),
         WebSocketRoute("/ws/v1", flowing_speech),
+        Route("/stream/v1/tts", nls_rest.synthesize, methods=["GET", "POST"]),
         Route("/stream/v1/tts/voices", voices.list_voices),
         Route("/stream/v1/tts/voices/info", voices.voice_info),
         Route("/stream/v1/tts/voices/refresh", voices.refresh_voices, methods=["GET", "POST"]),

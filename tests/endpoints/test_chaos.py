@@ -96,7 +96,9 @@ async def test_a_client_that_reads_nothing_stalls_no_one(busy: ServerProcess) ->
         await one.__aexit__(None, None, None)
 
 
-async def test_a_client_that_never_reads_is_dropped(tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_a_client_that_never_reads_is_dropped(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     folder = tmp_path_factory.mktemp("impatient")
     with ServerProcess(
         folder / "log", "--model", "sine=sine_model:SineModel", send_timeout_s="0.5"

@@ -1,4 +1,4 @@
-"""What leaves the socket is what an ordinary decoder reads: right format, length, rate and loudness."""
+"""What leaves the socket is what an ordinary decoder reads: format, length, rate, loudness."""
 
 from __future__ import annotations
 
@@ -91,9 +91,7 @@ async def test_prosody_is_real(
     hz: float | None,
     rms: float,
 ) -> None:
-    client = await speak(
-        sine_server.flowing_url, TEXT, voice="sine", sample_rate=24000, **payload
-    )
+    client = await speak(sine_server.flowing_url, TEXT, voice="sine", sample_rate=24000, **payload)
     samples = samples_of(client.audio)
     assert len(samples) / 24000 == pytest.approx(seconds, abs=0.03)
     assert np.sqrt(np.mean(samples**2)) == pytest.approx(rms, abs=0.02)
@@ -102,9 +100,7 @@ async def test_prosody_is_real(
 
 
 async def test_full_volume_does_not_clip(sine_server: ServerProcess) -> None:
-    client = await speak(
-        sine_server.flowing_url, TEXT, voice="sine", sample_rate=24000, volume=100
-    )
+    client = await speak(sine_server.flowing_url, TEXT, voice="sine", sample_rate=24000, volume=100)
     samples = samples_of(client.audio)
     assert np.abs(samples).max() <= 1.0
     assert np.sqrt(np.mean(samples**2)) > 0.55
@@ -161,9 +157,7 @@ async def test_health_and_metrics(sine_server: ServerProcess) -> None:
         await client.stop()
         await client.until("SynthesisCompleted")
         assert sine_server.metric("cosystream_active_sessions") == 0
-        assert (
-            sine_server.metric("cosystream_sessions_total", outcome="completed") == completed + 1
-        )
+        assert sine_server.metric("cosystream_sessions_total", outcome="completed") == completed + 1
         assert sine_server.metric("cosystream_audio_seconds_total") == pytest.approx(
             audio_s + SECONDS
         )

@@ -1,0 +1,102 @@
+"""Aliyun NLS over HTTP, `/stream/v1/tts`: parameters in, one audio file or one JSON error out.
+
+Sources: Aliyun's "restful-api-3" page and its official samples, which take a reply for audio only
+if its type is `audio/mpeg`, whatever the format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from server import limits
+from server.errors import ErrorCode, SpeechError
+from server.protocols import nls
+from server.protocols.nls_flowing import count_characters, read_options
+from server.speech.types import SpeechOptions
+
+CONTENT_TYPE = "audio/mpeg"
+"""Of every format: the official samples compare for equality."""
+DEFAULT_VOICE = "xiaoyun"
+_NUMBERS = ("sample_rate", "volume", "volumn", "speech_rate", "pitch_rate", "seed")
+_FLAGS = ("enable_ssml", "enable_markdown_filter", "enable_text_normalization")
+_HTTP_STATUS = {
+    ErrorCode.TOKEN_INVALID: 403,
+    ErrorCode.CAPACITY_EXCEEDED: 429,
+    ErrorCode.SHUTTING_DOWN: 503,
+    ErrorCode.MODEL_UNAVAILABLE: 503,
+    ErrorCode.MODEL_FAILED: 500,
+    ErrorCode.WORKER_LOST: 500,
+    ErrorCode.INTERNAL: 500,
+}
+_BAD_REQUEST = 400
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRequest:
+    """A checked request."""
+
+    options: SpeechOptions
+    text: str
+
+
+def parse_json(body: bytes) -> dict[str, Any]:
+    """Read a POST body.
+
+    Raises:
+        SpeechError: MESSAGE_INVALID.
+    """
+    try:
+        parameters = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        parameters = None
+    if not isinstance(parameters, dict):
+        raise SpeechError(ErrorCode.MESSAGE_INVALID, "in post data, json format illegal")
+    return parameters
+
+
+def parse_text_fields(fields: dict[str, str]) -> dict[str, Any]:
+    """Read a query or a form, in which numbers and flags arrive as text."""
+    parameters: dict[str, Any] = dict(fields)
+    for name in _NUMBERS:
+        digits = fields.get(name, "").removeprefix("-")
+        if digits.isascii() and digits.isdigit():
+            parameters[name] = int(fields[name])
+    for name in _FLAGS:
+        if fields.get(name, "").lower() in {"true", "false"}:
+            parameters[name] = fields[name].lower() == "true"
+    return parameters
+
+
+def read_request(parameters: dict[str, Any], *, require_appkey: bool) -> SpeechRequest:
+    """Check the parameters.
+
+    Raises:
+        SpeechError: one is missing, has the wrong type or is out of range.
+    """
+    if require_appkey and not nls.string(parameters, "appkey", ""):
+        raise SpeechError(ErrorCode.APPKEY_MISSING, "appkey not set")
+    text = parameters.get("text")
+    if not isinstance(text, str) or not text.strip():
+        raise SpeechError(ErrorCode.TEXT_MISSING, "No text specified!")
+    if count_characters(text) > limits.MAX_TASK_CHARACTERS:
+        raise SpeechError(
+            ErrorCode.TEXT_TOO_LONG, f"Text is over {limits.MAX_TASK_CHARACTERS} characters!"
+        )
+    options = read_options(parameters)
+    if not parameters.get("voice"):
+        options = replace(options, voice=DEFAULT_VOICE)
+    # Over HTTP nobody asks for timestamps, and text may always be SSML.
+    ssml = nls.boolean(parameters, "enable_ssml", default=True)
+    return SpeechRequest(replace(options, subtitles=False, ssml=ssml), text)
+
+
+def render_failure(error: SpeechError, *, task_id: str) -> tuple[int, bytes]:
+    """HTTP status and JSON body of an error."""
+    status, prefix = nls.STATUS_BY_CODE[error.code]
+    if error.code is ErrorCode.MESSAGE_INVALID:
+        status, prefix = 40_000_000, "Gateway:CLIENT_ERROR:"
+    body = {"task_id": task_id, "result": "", "status": status, "message": prefix + error.message}
+    return _HTTP_STATUS.get(error.code, _BAD_REQUEST), msgspec.json.encode(body)
