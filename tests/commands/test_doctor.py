@@ -72,6 +72,12 @@ def test_unknown_settings_warn_and_do_not_fail(
     assert "warn settings: environment variable COSYSTREAM_MAX_SESSION" in outcome.out.decode()
 
 
+def test_the_clients_own_variables_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COSYSTREAM_URL", "127.0.0.1:9")
+    monkeypatch.setenv("COSYSTREAM_TOKEN", "secret")
+    assert _found("settings").status == "ok"
+
+
 def test_a_port_that_another_program_has(free_port: int) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", free_port))
