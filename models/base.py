@@ -125,7 +125,7 @@ class SpeechModel(ABC):
             ModelError: the voice is unknown, the text cannot be spoken, or synthesis failed.
         """
 
-    def warm_up(self) -> None:
+    def warm_up(self) -> None:  # noqa: B027 - models may have nothing to do
         """Do what would make the first request slower than the second."""
 
     def enroll(self, name: str, samples: Samples, sample_rate_hz: int, transcript: str) -> Voice:  # noqa: ARG002
@@ -137,5 +137,5 @@ class SpeechModel(ABC):
         """  # noqa: D205
         raise ModelError("unsupported", f"model {self.name!r} does not clone voices")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - models may have nothing to do
         """Free what the model holds. It is not used afterwards."""

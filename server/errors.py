@@ -87,7 +87,9 @@ class SpeechError(Exception):
         retry_after_s: when it makes sense to try again, where known.
     """
 
-    def __init__(self, code: ErrorCode, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, code: ErrorCode, message: str, *, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message

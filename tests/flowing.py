@@ -7,7 +7,7 @@ import contextlib
 import json
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
@@ -26,12 +26,12 @@ class FlowingSocket:
         self.task_id = ""
         self.socket: ClientConnection
 
-    async def __aenter__(self) -> FlowingSocket:
+    async def __aenter__(self) -> Self:
         self.socket = await self._connecting.__aenter__()
         return self
 
-    async def __aexit__(self, *details: Any) -> None:
-        await self._connecting.__aexit__(*details)
+    async def __aexit__(self, *details: object) -> None:
+        await self._connecting.__aexit__(*details)  # type: ignore[arg-type]
 
     async def send(self, name: str, payload: Any = None, **header: Any) -> None:
         message: dict[str, Any] = {

@@ -8,7 +8,8 @@ from server.handshake import keep_first_headers
 
 TWICE = (
     b"GET /ws/v1 HTTP/1.1\r\nSec-WebSocket-Key: first\r\nSec-WebSocket-Version: 13\r\n"
-    b"X-Other: 1\r\nsec-websocket-key: second\r\nX-Other: 2\r\nSEC-WEBSOCKET-VERSION: 13\r\n\r\nrest"
+    b"X-Other: 1\r\nsec-websocket-key: second\r\nX-Other: 2\r\n"
+    b"SEC-WEBSOCKET-VERSION: 13\r\n\r\nrest"
 )
 
 

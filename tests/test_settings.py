@@ -23,7 +23,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_every_setting_is_documented_with_its_default() -> None:
     documented: dict[str, str] = {}
-    for names, default in re.findall(r"^\| (`[^|]+) \| ([^|]+) \|", DOCS.read_text(), re.M):
+    for names, default in re.findall(r"^\| (`[^|]+) \| ([^|]+) \|", DOCS.read_text(), re.MULTILINE):
         documented.update(dict.fromkeys(re.findall(r"`(\w+)`", names), default))
     assert set(Settings.model_fields) <= set(documented)
     for name, field in Settings.model_fields.items():

@@ -72,12 +72,17 @@ class UtteranceReader:
         self._parse = options.ssml
         self._unparsed = ""
         self._unparsed_begin = 0
-        self._told_pending = ""
+        self._heard = False
+        """Something has been spoken."""
+        self._unanswered = ""
+        """Text without anything to speak, for which the client got no sentence yet."""
+        self._answered = ""
+        """Marks that are still pending, for which it got one."""
 
     @property
     def pending(self) -> str:
-        """Text that waits for more."""
-        return self._segmenter.pending + self._unparsed
+        """Text that waits, for more or for a pause."""
+        return self._unanswered + self._segmenter.pending + self._unparsed
 
     def feed(self, text: str) -> list[Utterance]:
         """Take a piece; return what can be spoken now.
@@ -85,23 +90,26 @@ class UtteranceReader:
         Raises:
             SpeechError: SSML_INVALID.
         """
-        if not self._parse:
-            return self._plain(self._segmenter.feed(text))
-        self._unparsed += text
-        return self._read_blocks(final=False)
+        if self._parse:
+            self._unparsed += text
+            return self._read_blocks(final=False)
+        return self._audible(self._plain(self._segmenter.feed(text)))
 
     def flush(self) -> list[Utterance]:
         """Return all that can be spoken, because the text pauses.
 
-        If that is nothing although something new is there, the client, who may wait for the end of
-        a sentence, gets an empty one.
+        If that is nothing although something came, the client, who may wait for the end of a
+        sentence, gets an empty one.
         """
-        utterances = self._plain(self._segmenter.flush())
-        pending = self._segmenter.pending
-        if not utterances and pending.strip() and pending != self._told_pending:
+        before = self._segmenter.pending
+        utterances = self._audible(self._plain(self._segmenter.flush()))
+        text = self._unanswered or (before if before != self._answered else "")
+        if not utterances and text.strip():
             at = self._base
-            utterances = [Utterance(text=pending, text_begin=at, text_end=at, spoken="")]
-        self._told_pending = pending
+            utterances = [Utterance(text=text, text_begin=at, text_end=at, spoken="")]
+        self._unanswered = ""
+        # Marks alone stay with the segmenter; they are answered for once.
+        self._answered = self._segmenter.pending
         return utterances
 
     def finish(self) -> list[Utterance]:
@@ -111,7 +119,20 @@ class UtteranceReader:
             SpeechError: SSML_INVALID, the document does not end.
         """
         blocks = self._read_blocks(final=True) if self._parse else []
-        return blocks + _audible(self._plain(self._segmenter.finish()))
+        return blocks + self._audible(self._plain(self._segmenter.finish()))
+
+    def _audible(self, utterances: list[Utterance]) -> list[Utterance]:
+        """Leave out what says nothing: code, links, marks."""
+        audible = [utterance for utterance in utterances if utterance.spoken]
+        if audible:
+            self._heard = True
+            self._unanswered = ""
+        else:
+            self._unanswered += "".join(utterance.text for utterance in utterances)
+        if not self._heard:
+            # Somebody still waits in silence, so the first clause is urgent again.
+            self._segmenter.expedite()
+        return audible
 
     def _plain(self, segments: list[Segment]) -> list[Utterance]:
         return [self._utterance(segment) for segment in segments]
@@ -136,9 +157,9 @@ class UtteranceReader:
         utterances: list[Utterance] = []
         for block in blocks:
             if not block.is_ssml:
-                utterances += self._plain(self._segmenter.feed(block.text))
+                utterances += self._audible(self._plain(self._segmenter.feed(block.text)))
                 continue
-            utterances += _audible(self._plain(self._segmenter.finish()))
+            utterances += self._audible(self._plain(self._segmenter.finish()))
             self._segmenter = Segmenter()
             self._base = self._unparsed_begin + block.end
             document = parse_ssml(block.text, language=self._language)
@@ -206,11 +227,6 @@ class UtteranceReader:
             tuple(origin for part in parts for origin in part.origins),
             tuple(end for part in parts for end in part.ends),
         )
-
-
-def _audible(utterances: list[Utterance]) -> list[Utterance]:
-    """Without those that say nothing: after the last text nobody waits for them."""
-    return [utterance for utterance in utterances if utterance.spoken]
 
 
 def _spoken_spans(spans: Iterator[SsmlSpan]) -> Iterator[SpokenSpan]:

@@ -99,7 +99,7 @@ async def test_a_pause_speaks_what_is_there(sine_server: ServerProcess) -> None:
         await client.until("SynthesisCompleted")
 
 
-@pytest.mark.parametrize("piece", ["！", "……", "😀", "3."])
+@pytest.mark.parametrize("piece", ["！", "……", "😀", "3.", "```\nx = 1\n", "<think>好。</think>\n"])
 async def test_every_piece_gets_its_sentence_end(sine_server: ServerProcess, piece: str) -> None:
     async with FlowingSocket(sine_server.flowing_url) as client:
         await client.start(voice="sine")
@@ -107,6 +107,12 @@ async def test_every_piece_gets_its_sentence_end(sine_server: ServerProcess, pie
         await client.until("SentenceEnd")
         await client.run("一二三。")
         await client.until("SentenceEnd")
+
+
+async def test_what_says_nothing_is_no_sentence(sine_server: ServerProcess) -> None:
+    text = "```python\nx = 1\ny = 2\n```\n一二三四五六。😀\n\n---\n七八九十一二。"
+    client = await speak(sine_server.flowing_url, text, voice="sine")
+    assert client.names.count("SentenceBegin") == client.names.count("SentenceEnd") == 2
 
 
 async def test_flush_text_speaks_at_once(tmp_path: Any) -> None:
