@@ -90,6 +90,7 @@ def _rows() -> Iterator[_Row]:
     yield "  model's first chunk, mean", lambda f: _one_ms(f.model_first_chunk_ms)
     yield "  added by the server, p50", lambda f: _one_ms(f.server_added_p50_ms)
     yield "  added by the server, mean", lambda f: _one_ms(f.server_added_mean_ms)
+    yield "  the same, says the server, mean", lambda f: _one_ms(f.server_reported_added_ms)
     yield "chunk gap p50 / p95 / p99 / max", lambda f: _ms(f.chunk_gap_ms)
     yield "underruns", _underruns
     yield "RTF p50 / p95 / p99 / max", lambda f: _four(f.real_time_factor, "{:.4f}", "")

@@ -60,9 +60,12 @@ class LoadFigures(msgspec.Struct, frozen=True, kw_only=True):
     model_first_chunk_ms: float | None
     """The mean of the server's own measurements."""
     server_added_p50_ms: float | None
-    """The median first audio less the model's first chunk."""
+    """The median first audio less the model's first chunk; None if the text comes slowly, because
+    the first audio then waits for text."""
     server_added_mean_ms: float | None
-    """The mean first audio less the model's first chunk."""
+    """The mean first audio less the model's first chunk, likewise."""
+    server_reported_added_ms: float | None
+    """The mean of what the server says it added; it knows how long it waited for text."""
     chunk_gap_ms: Distribution
     underruns: int
     sessions_with_underruns: int
@@ -76,6 +79,13 @@ class LoadFigures(msgspec.Struct, frozen=True, kw_only=True):
     loop_lag_ms: Distribution
     """How late this process woke up."""
     memory: Memory | None
+
+
+class ServerMeans(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server's own metrics say of a load, in seconds; None if it has none."""
+
+    model_first_chunk_s: float | None = None
+    added_s: float | None = None
 
 
 class Ratio(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +115,7 @@ def figures(
     script: Script,
     *,
     usage: Usage | None,
-    model_first_chunk_s: float | None,
+    means: ServerMeans,
     memory: Memory | None,
     cores: int,
 ) -> LoadFigures:
@@ -115,7 +125,7 @@ def figures(
         result: what the clients saw.
         script: what they did.
         usage: what the server used meanwhile, None if it is not ours to measure.
-        model_first_chunk_s: the server's own mean.
+        means: of the server's own metrics.
         memory: see `memory_figures`.
         cores: of the machine.
     """
@@ -127,7 +137,8 @@ def figures(
     heard_bytes = sum(sum(record.sizes_bytes) for record in result.records)
     audio_s = heard_bytes / script.audio_bytes_per_s
     first_ms = describe((r.arrivals_s[0] - r.first_text_s) * 1000 for r in audible)
-    model_ms = None if model_first_chunk_s is None else model_first_chunk_s * 1000
+    model_ms = _to_ms(means.model_first_chunk_s)
+    base_ms = None if script.tokens_per_s else model_ms
     return LoadFigures(
         sessions=len(result.records),
         completed=len(completed),
@@ -138,8 +149,9 @@ def figures(
         audio_s=audio_s,
         first_audio_ms=first_ms,
         model_first_chunk_ms=model_ms,
-        server_added_p50_ms=None if model_ms is None else first_ms.p50 - model_ms,
-        server_added_mean_ms=None if model_ms is None else first_ms.mean - model_ms,
+        server_added_p50_ms=None if base_ms is None else first_ms.p50 - base_ms,
+        server_added_mean_ms=None if base_ms is None else first_ms.mean - base_ms,
+        server_reported_added_ms=_to_ms(means.added_s),
         chunk_gap_ms=describe(gap * 1000 for r in audible for gap in gaps(r.arrivals_s)),
         underruns=sum(p.underruns.count for p in playbacks),
         sessions_with_underruns=sum(p.underruns.count > 0 for p in playbacks),
@@ -172,6 +184,10 @@ def ratio(server: LoadFigures, floor: LoadFigures) -> Ratio:
         server_cpu=_divide(server.cpu_per_audio_s.server, floor.cpu_per_audio_s.front),
         first_audio_p50=_divide(server.first_audio_ms.p50, floor.first_audio_ms.p50),
     )
+
+
+def _to_ms(value_s: float | None) -> float | None:
+    return None if value_s is None else value_s * 1000
 
 
 def _divide(value: float | None, by: float | None) -> float | None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from server.bench.floor import Frame, Trace
 from server.bench.load import Load, LoadShape
 from server.bench.memory import Churn, churn_figures, sampling
-from server.bench.metrics import MODEL_FIRST_CHUNK, Scrape, mean_between
+from server.bench.metrics import MODEL_FIRST_CHUNK, SERVER_ADDED, Scrape, mean_between
 from server.bench.process import MeasuredProcess
-from server.bench.results import LoadFigures, figures, memory_figures
+from server.bench.results import LoadFigures, ServerMeans, figures, memory_figures
 from server.bench.session import Script, SessionRecord, SimulatedClient
 from server.commands.failure import CommandError
 from server.commands.options import ServerAddress
@@ -111,10 +111,12 @@ async def measure(
             result = await load.run()
         used = process.usage().since(before)
         memory = memory_figures(before.front_rss_bytes, samples, used)
-    model_s = mean_between(scrape, await Scrape.fetch(address.http_url), MODEL_FIRST_CHUNK)
-    return figures(
-        result, script, usage=used, model_first_chunk_s=model_s, memory=memory, cores=cores
+    after = await Scrape.fetch(address.http_url)
+    means = ServerMeans(
+        model_first_chunk_s=mean_between(scrape, after, MODEL_FIRST_CHUNK),
+        added_s=mean_between(scrape, after, SERVER_ADDED),
     )
+    return figures(result, script, usage=used, means=means, memory=memory, cores=cores)
 
 
 async def churn(

@@ -20,7 +20,7 @@ from server.bench.memory import Sample, churn_figures
 from server.bench.metrics import Scrape, mean_between
 from server.bench.process import MeasuredProcess, Usage
 from server.bench.report import warnings
-from server.bench.results import figures, memory_figures, ratio
+from server.bench.results import ServerMeans, figures, memory_figures, ratio
 from server.bench.session import Script, SessionRecord, SimulatedClient
 from server.bench.text import BUILTIN
 from server.bench.trial import audio_bytes_per_s, warm_up
@@ -202,7 +202,7 @@ def test_a_load_is_reduced_to_figures() -> None:
         RESULT,
         SCRIPT,
         usage=Usage(0.6, 1.2, 0, 0),
-        model_first_chunk_s=0.005,
+        means=ServerMeans(model_first_chunk_s=0.005, added_s=0.004),
         memory=None,
         cores=2,
     )
@@ -211,6 +211,7 @@ def test_a_load_is_reduced_to_figures() -> None:
     assert found.audio_s == pytest.approx(0.6)
     assert found.first_audio_ms.p50 == pytest.approx(20.0)
     assert found.server_added_mean_ms == pytest.approx(15.0)
+    assert found.server_reported_added_ms == pytest.approx(4.0)
     # 0.2 s of prebuffer are there at 1.500; then all is in time.
     assert (found.underruns, found.sessions_with_underruns) == (0, 0)
     assert found.chunk_gap_ms.max == pytest.approx(470.0)
@@ -223,11 +224,19 @@ def test_a_load_is_reduced_to_figures() -> None:
 
 def test_without_prebuffer_the_late_chunk_is_an_underrun() -> None:
     hasty = replace(SCRIPT, prebuffer_s=0.0)
-    found = figures(RESULT, hasty, usage=None, model_first_chunk_s=None, memory=None, cores=2)
+    found = figures(RESULT, hasty, usage=None, means=ServerMeans(), memory=None, cores=2)
     assert (found.underruns, found.sessions_with_underruns) == (1, 1)
     assert found.stalled_s == pytest.approx(0.37)
     assert found.cpu_per_audio_s.front is None
     assert found.server_added_p50_ms is None
+
+
+def test_a_wait_for_text_is_not_the_servers_latency() -> None:
+    slow = replace(SCRIPT, tokens_per_s=8.0)
+    means = ServerMeans(model_first_chunk_s=0.005, added_s=0.004)
+    found = figures(RESULT, slow, usage=None, means=means, memory=None, cores=2)
+    assert found.server_added_p50_ms is None
+    assert found.server_reported_added_ms == pytest.approx(4.0)
 
 
 def test_a_busy_client_and_failures_are_warned_of() -> None:
@@ -235,7 +244,7 @@ def test_a_busy_client_and_failures_are_warned_of() -> None:
         records=RESULT.records, wall_s=1.0, client_cpu_s=0.95, loop_lags_s=[0.05], peak_active=1
     )
     usage = Usage(0.9, 0.1, 0, 0)
-    found = figures(busy, SCRIPT, usage=usage, model_first_chunk_s=None, memory=None, cores=2)
+    found = figures(busy, SCRIPT, usage=usage, means=ServerMeans(), memory=None, cores=2)
     told = "\n".join(warnings(found))
     assert "the client used 95% of a core" in told
     assert "50 ms late" in told
@@ -247,7 +256,7 @@ def test_a_busy_client_and_failures_are_warned_of() -> None:
 def test_the_server_in_multiples_of_the_floor() -> None:
     def cost(front_s: float, workers_s: float) -> object:
         usage = Usage(front_s, workers_s, 0, 0)
-        return figures(RESULT, SCRIPT, usage=usage, model_first_chunk_s=None, memory=None, cores=2)
+        return figures(RESULT, SCRIPT, usage=usage, means=ServerMeans(), memory=None, cores=2)
 
     found = ratio(cost(0.3, 0.6), cost(0.1, 0.0))
     assert found.front_cpu == pytest.approx(3.0)
