@@ -129,6 +129,7 @@ async def _bench(options: BenchOptions) -> Report:
     async with AsyncExitStack() as stack:
         process = None
         if not options.url:
+            _say("starting a server")
             process = await stack.enter_async_context(_own_server(options))
         address = ServerAddress.parse(process.url if process else options.url)
         script, recording = await _prepare(options, address)
