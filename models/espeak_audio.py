@@ -16,7 +16,7 @@ from models.base import PcmChunk, Samples, WordTime
 from models.espeak_library import WordEvent
 from models.espeak_process import Int16Samples
 
-CHUNK_S = 0.1
+CHUNK_S = 0.2
 """Audio in a chunk after the first, at least; the first is as short as the library allows."""
 LEAD_S = 0.01
 """Quiet kept before an utterance."""

@@ -25,13 +25,19 @@ minutes of speech, and neither backpressure nor barge-in would be real."""
 class ClientLink:
     """What ASGI does not tell of a connection; endpoints find it in `scope["state"]["link"]`."""
 
-    __slots__ = ("_abort_timer", "_transport", "last_ping_s")
+    __slots__ = ("_abort_timer", "_transport", "_writable", "last_ping_s")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, writable: asyncio.Event) -> None:
         self._transport = transport
+        self._writable = writable
         self._abort_timer: asyncio.TimerHandle | None = None
         self.last_ping_s = 0.0
         """When the client last sent a WebSocket ping, by the monotonic clock; 0 for never."""
+
+    @property
+    def takes_more(self) -> bool:
+        """A message can be sent without waiting for the client to read."""
+        return self._writable.is_set()
 
     def abort(self) -> None:
         """Drop the connection and what was still to be sent."""
@@ -58,7 +64,7 @@ class FirstKeyProtocol(WebSocketsSansIOProtocol):
         """Bound what the kernel buffers for this client."""
         super().connection_made(transport)
         self._head_seen = False
-        self._link = ClientLink(self.transport)
+        self._link = ClientLink(self.transport, self.writable)
         peer = transport.get_extra_info("socket")
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
         if peer is not None and option is not None and peer.family != socket.AF_UNIX:

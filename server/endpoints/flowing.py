@@ -295,18 +295,25 @@ class _Conversation:
             SpeechError: CLIENT_TOO_SLOW, the client has not read for too long.
             WebSocketDisconnect: it is gone.
         """
+        if self._link.takes_more and not self._sending.locked():
+            # The usual case, without the price of a timer and a lock: this never waits.
+            await self._write(frame)
+            return
         try:
             async with asyncio.timeout(self._services.settings.send_timeout_s), self._sending:
-                if self._closed:
-                    raise WebSocketDisconnect(1006)
-                if isinstance(frame, bytes):
-                    await self._websocket.send({"type": "websocket.send", "bytes": frame})
-                else:
-                    await self._websocket.send({"type": "websocket.send", "text": frame})
+                await self._write(frame)
         except TimeoutError:
             raise SpeechError(
                 ErrorCode.CLIENT_TOO_SLOW, "Client does not read its audio!"
             ) from None
+
+    async def _write(self, frame: str | bytes) -> None:
+        if self._closed:
+            raise WebSocketDisconnect(1006)
+        if isinstance(frame, bytes):
+            await self._websocket.send({"type": "websocket.send", "bytes": frame})
+        else:
+            await self._websocket.send({"type": "websocket.send", "text": frame})
 
     async def _close(self, code: int) -> None:
         if self._closed:
