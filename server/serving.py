@@ -24,11 +24,11 @@ class Server(uvicorn.Server):
     A second signal stops at once.
 
     Args:
-        on_started: called when the sockets listen, with the bound port.
+        on_started: called when the server takes connections.
     """
 
     def __init__(
-        self, app: Starlette, settings: Settings, *, on_started: Callable[[int], None]
+        self, app: Starlette, settings: Settings, *, on_started: Callable[[], None]
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -58,7 +58,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._loop = asyncio.get_running_loop()
-            self._on_started(self.servers[0].sockets[0].getsockname()[1])
+            self._on_started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """First signal: drain. Second: stop at once."""

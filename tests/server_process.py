@@ -19,15 +19,24 @@ _READY_TIMEOUT_S = 60
 
 
 class ServerProcess:
-    """A server on a free port of 127.0.0.1, ready when the constructor returns.
+    """A server on a port of 127.0.0.1, ready when the constructor returns.
 
     Args:
         log: where its standard error goes.
+        patience_s: how long it may take to become ready.
+        port: 0 for any that is free.
         environment: settings, without the prefix and in lower case: `max_sessions="4"`.
         arguments: for `cosystream serve`.
     """
 
-    def __init__(self, log: Path, *arguments: str, **environment: str) -> None:
+    def __init__(
+        self,
+        log: Path,
+        *arguments: str,
+        port: int = 0,
+        patience_s: float = _READY_TIMEOUT_S,
+        **environment: str,
+    ) -> None:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("COSYSTREAM_")}
         inherited.pop("APPTOKEN", None)
         settings = {f"COSYSTREAM_{name.upper()}": value for name, value in environment.items()}
@@ -35,14 +44,18 @@ class ServerProcess:
         self.log = log
         with log.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "server", "serve", "--port", "0", *arguments],
+                [sys.executable, "-m", "server", "serve", "--port", str(port), *arguments],
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 env={**inherited, "PYTHONPATH": search, **settings},
                 cwd=log.parent,
             )
-        self.address = self._read_address()
-        self._wait_ready()
+        try:
+            self.address = self._read_address()
+            self._wait_ready(patience_s)
+        except BaseException:
+            self.stop()
+            raise
 
     def _read_address(self) -> str:
         assert self._process.stdout is not None
@@ -52,8 +65,8 @@ class ServerProcess:
                 return found.group(1).decode()
         raise AssertionError(f"the server did not start:\n{self.log.read_text()}")
 
-    def _wait_ready(self) -> None:
-        limit = time.monotonic() + _READY_TIMEOUT_S
+    def _wait_ready(self, patience_s: float) -> None:
+        limit = time.monotonic() + patience_s
         while time.monotonic() < limit:
             if httpx.get(f"http://{self.address}/readyz").status_code == 200:
                 return

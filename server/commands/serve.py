@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import structlog
@@ -50,10 +53,32 @@ def _run(settings: Settings) -> int:
     from server.app import build_app  # noqa: PLC0415
     from server.serving import Server  # noqa: PLC0415
 
-    app = build_app(settings)
-    server = Server(app, settings, on_started=lambda port: _announce(settings, port))
-    server.run()
+    # Before any worker is started: a port that is taken is the commonest mistake.
+    sock = _listen(settings)
+    with sock:
+        server = Server(build_app(settings), settings, on_started=lambda: _announce(settings, sock))
+        server.run(sockets=[sock])
     return 0 if server.started else 1
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The listening socket.
+
+    Raises:
+        SettingsError: the address cannot be listened on.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except OSError as error:
+        where = f"{settings.host} port {settings.port}"
+        advice = " (another server? choose one with --port)" if settings.port else ""
+        raise SettingsError(f"cannot listen on {where}: {error.strerror}{advice}") from None
+    return sock
 
 
 def _models(given: list[str] | None) -> list[dict[str, Any]] | None:
@@ -68,8 +93,9 @@ def _models(given: list[str] | None) -> list[dict[str, Any]] | None:
     return models
 
 
-def _announce(settings: Settings, port: int) -> None:
+def _announce(settings: Settings, sock: socket.socket) -> None:
     """Say on standard output where to go, once the port is open."""
+    port = sock.getsockname()[1]
     host = settings.host if settings.host not in {"0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104
     host = f"[{host}]" if ":" in host else host
     secure = "s" if settings.tls_certificate else ""
@@ -83,7 +109,15 @@ def _announce(settings: Settings, port: int) -> None:
         f"  Aliyun     ws{secure}://{base}/ws/v1/tts",
         f"  voices     http{secure}://{base}/stream/v1/tts/voices",
         f"  metrics    http{secure}://{base}/metrics",
-        f'  try        cosystream say{url}{token} "你好，很高兴认识你。"',
+        f'  try        {_own_command()} say{url}{token} "你好，很高兴认识你。"',
     ]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
+
+
+def _own_command() -> str:
+    """How this program is called from here."""
+    own = Path(sys.executable).with_name("cosystream")
+    if shutil.which("cosystream") == str(own):
+        return "cosystream"
+    return str(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own)
