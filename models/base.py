@@ -1,9 +1,12 @@
 """The interface that every speech model implements, and what passes through it.
 
-A model lives in a worker process. It may serve several streams at once, each from a thread of its
-own; `Capabilities.slots` says how many. Nothing here knows a protocol, a socket or a container
-format, and nothing outside msgspec and numpy is imported, because a worker may run under another
-Python interpreter than the front.
+A model lives in a worker process. It may serve several streams at once; `Capabilities.slots` says
+how many compute, `Capabilities.parked` how many more may stand still between two chunks. Each
+stream stays on one thread from the call of `synthesize` to the end of its iterator, so a model may
+keep state of a stream in the thread; threads are used again for later streams.
+
+Nothing here knows a protocol, a socket or a container format, and nothing outside msgspec and numpy
+is imported, because a worker may run under another Python interpreter than the front.
 """
 
 from __future__ import annotations
@@ -80,8 +83,12 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 1
     """Streams that it computes at once. A stream that is computed but not yet delivered holds no
     slot."""
+    parked: int = 16
+    """Streams that may stand still half computed, for slow listeners or until more text comes,
+    besides those in slots: they hold memory but no slot."""
     run_ahead_s: float = 3.0
-    """Audio that a worker lets the model compute beyond what the front has taken, in seconds."""
+    """Audio that a worker lets the model compute beyond what the front has taken, in seconds. Then
+    the stream is parked until half of it has been taken."""
     text_stream: bool = False
     """`synthesize` accepts an iterator of text pieces and speaks before it has ended."""
     word_times: bool = False
@@ -101,7 +108,9 @@ class SpeechModel(ABC):
     """A loaded model.
 
     The constructor loads it (and may take minutes); a worker calls it once, then `warm_up`, then
-    reports ready. `synthesize` is called from up to `capabilities.slots` threads at once.
+    reports ready. `synthesize` is called from up to `slots + parked` threads; up to `slots` of them
+    compute at once, the others stand still between two chunks or wait for text. A stream that is
+    cancelled while it stands still is closed at once, that is, beside those that compute.
     """
 
     name: str
@@ -119,7 +128,9 @@ class SpeechModel(ABC):
         """Speak `text`, chunk by chunk, at `sample_rate_hz`.
 
         The caller may close the iterator at any chunk; the model then stops computing within one
-        chunk. An iterator of pieces is only given to a model with `Capabilities.text_stream`.
+        chunk. An iterator of pieces is only given to a model with `Capabilities.text_stream`. While
+        it waits for a piece on the thread that called for the chunk, the stream holds no slot; a
+        model that reads the text in a thread of its own keeps its slot.
 
         Raises:
             ModelError: the voice is unknown, the text cannot be spoken, or synthesis failed.

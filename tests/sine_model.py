@@ -98,6 +98,7 @@ class SineModel(SpeechModel):
         name: the model's name.
         sample_rate_hz: where 480 Hz has whole periods, joins are exact (8000, 24000, 48000).
         slots: as in `Capabilities`.
+        parked: as in `Capabilities`.
         run_ahead_s: as in `Capabilities`.
         text_stream: as in `Capabilities`.
         word_times: as in `Capabilities`.
@@ -115,6 +116,7 @@ class SineModel(SpeechModel):
         name: str = "sine",
         sample_rate_hz: int = SAMPLE_RATE_HZ,
         slots: int = 1,
+        parked: int = 16,
         run_ahead_s: float = 3.0,
         text_stream: bool = True,
         word_times: bool = True,
@@ -128,7 +130,11 @@ class SineModel(SpeechModel):
         self.name = name
         self.sample_rate_hz = sample_rate_hz
         self.capabilities = Capabilities(
-            slots=slots, run_ahead_s=run_ahead_s, text_stream=text_stream, word_times=word_times
+            slots=slots,
+            parked=parked,
+            run_ahead_s=run_ahead_s,
+            text_stream=text_stream,
+            word_times=word_times,
         )
         self._chunk_samples = max(1, round(chunk_s * sample_rate_hz))
         self._seconds_per_character = seconds_per_character
@@ -165,6 +171,7 @@ class SineModel(SpeechModel):
         n_characters = 0
         position = 0
         fault = None
+        thread = threading.get_ident()
         for piece in pieces:
             if fault is None:
                 fault = _Fault(piece)
@@ -177,6 +184,8 @@ class SineModel(SpeechModel):
                     time.sleep(self._compute_delay_s)
                 self._count()
                 yield PcmChunk(fault.spoil(samples), self._words(begin, begin + samples.size))
+                if threading.get_ident() != thread:
+                    raise RuntimeError("the sine went on in another thread than it began in")
                 fault.strike(fault.chunks)
             position = end
 

@@ -96,9 +96,9 @@ class ModelGroup:
         """Have a segment that waits inside a busy worker given back, if another one is idle."""
         workers = self.workers
         if any(worker.free_slots > 0 for worker in workers):
+            # A parked stream that goes on can make it negative, with none to recall.
             for worker in workers:
-                if worker.free_slots < 0:
-                    worker.recall()
+                if worker.free_slots < 0 and worker.recall():
                     return
 
     def note_ready(self, info: ModelInfo) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from server.pool import messages
 from server.pool.outbox import Outbox
@@ -10,17 +12,33 @@ from server.pool.text_feed import TextFeed
 
 
 class HostedStream:
-    """A stream in the worker: what was asked for, its text and its way out."""
+    """A stream in the worker: what was asked for, its text and its way out.
 
-    def __init__(self, order: messages.Synthesize, outbox: Outbox) -> None:
+    Args:
+        order: what was asked for.
+        outbox: its way out.
+        park: `Slots.parked`, for the waits for text.
+    """
+
+    def __init__(
+        self,
+        order: messages.Synthesize,
+        outbox: Outbox,
+        park: Callable[[HostedStream], AbstractContextManager[None]],
+    ) -> None:
         self.id = order.stream
         self.request = order.request
         self.outbox = outbox
         self.feed: TextFeed | None = None
         self.text: str | TextFeed = order.text
         if order.more_text:
-            self.feed = self.text = TextFeed()
+            self.feed = self.text = TextFeed(lambda: park(self))
             self.feed.append(order.text, last=False)
+        self.begun = False
+        """It got a slot once. This and the next belong to `Slots` and are guarded by its lock."""
+        self.holds_slot = False
+        self.thread = 0
+        """Identifier of the one thread that pulls its chunks, 0 before it has begun."""
 
     def append_text(self, text: str, *, last: bool) -> None:
         """Pass a piece of text to the model.

@@ -8,7 +8,8 @@ nothing else.
 The conversation about one stream: the front sends `Synthesize` and later grants credit; the worker
 sends `Started`, any number of `Pcm` within the credit, `Computed` when the model is done with it
 (its slot is free, though audio may still wait for credit) and exactly one of `Finished`, `Failed`
-and `Cancelled`.
+and `Cancelled`. In between it may send `Parked` and `Resumed` in turns; a parked stream ends only
+after `Resumed`, or by `Cancelled`.
 """
 
 from __future__ import annotations
@@ -147,10 +148,32 @@ class Pong(msgspec.Struct, array_like=True, tag=40, frozen=True):
     """The worker's reader lives."""
 
 
+class Parked(msgspec.Struct, array_like=True, tag=41, frozen=True):
+    """The stream gave its slot back until its listener has taken audio, or more text has come."""
+
+    stream: int
+
+
+class Resumed(msgspec.Struct, array_like=True, tag=42, frozen=True):
+    """The stream has a slot again."""
+
+    stream: int
+
+
 FrontMessage: TypeAlias = Synthesize | AppendText | GrantCredit | Cancel | Recall | Ping | Close
 """What the front sends."""
 WorkerMessage: TypeAlias = (
-    Pcm | Started | Computed | Finished | Failed | Cancelled | Pong | Ready | StartFailed
+    Pcm
+    | Started
+    | Parked
+    | Resumed
+    | Computed
+    | Finished
+    | Failed
+    | Cancelled
+    | Pong
+    | Ready
+    | StartFailed
 )
 """What a worker sends."""
 

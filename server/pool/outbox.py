@@ -1,8 +1,8 @@
 """One stream's way out of the worker: its audio between the model's thread and the socket.
 
 The front grants credit in samples; what exceeds it waits here. The model's thread parks when too
-much waits, and wakes when the front takes some or when the stream is cancelled. Whatever happens,
-exactly one of `Finished`, `Failed` and `Cancelled` is sent, by the thread that made it so.
+much waits, and wakes when the front has taken enough or when the stream is cancelled. Whatever
+happens, exactly one of `Finished`, `Failed` and `Cancelled` is sent, by the thread that made it so.
 """
 
 from __future__ import annotations
@@ -77,6 +77,11 @@ class Outbox:
             self._made_samples += samples.size
             self._waiting_samples += samples.size
             self._send_within_credit()
+
+    def holds(self, n_samples: int) -> bool:
+        """Whether at least `n_samples`, and anything at all, wait here."""
+        with self._changed:
+            return self._waiting_samples >= max(1, n_samples)
 
     def wait_for_room(self, limit_samples: int) -> None:
         """Wait until less than `limit_samples` wait here, or the stream is cancelled."""

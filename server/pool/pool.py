@@ -285,8 +285,8 @@ class WorkerPool:
         group.note_ready(info)
         self._dispatch(group)
 
-    def worker_has_room(self, worker: RemoteWorker) -> None:
-        """Give it what waits."""
+    def worker_changed(self, worker: RemoteWorker) -> None:
+        """Give what waits to whoever has room."""
         self._dispatch(self._groups[worker.spec.name])
 
     def worker_left(self, worker: RemoteWorker) -> None:

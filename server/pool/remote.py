@@ -10,7 +10,7 @@ import structlog
 
 from server.pool import messages
 from server.pool.channel import Channel
-from server.pool.dispatch import DispatchTable, StreamListener
+from server.pool.dispatch_table import DispatchTable, StreamListener
 from server.pool.options import ModelInfo, ModelSpec, PoolObserver, PoolOptions, StopReason
 from server.pool.process import PackageView, WorkerProcess
 from server.pool.stream import PoolStream
@@ -32,8 +32,8 @@ class WorkerListener(StreamListener, Protocol):
     def worker_ready(self, worker: RemoteWorker, info: ModelInfo) -> None:
         """It takes segments from now on."""
 
-    def worker_has_room(self, worker: RemoteWorker) -> None:
-        """It can take another segment."""
+    def worker_changed(self, worker: RemoteWorker) -> None:
+        """It can take more segments than before, or fewer."""
 
     def worker_left(self, worker: RemoteWorker) -> None:
         """It takes no more segments, for whatever reason."""
@@ -182,21 +182,26 @@ class RemoteWorker:
 
     @property
     def running(self) -> int:
-        """Streams that it computes or that wait inside it for a slot."""
+        """Streams that it computes or that wait inside it to begin."""
         return self._table.computing if self._table is not None else 0
 
     @property
+    def parked(self) -> int:
+        """Streams that hold none of its slots until their listener takes audio, or text comes."""
+        return self._table.parked if self._table is not None else 0
+
+    @property
     def free_slots(self) -> int:
-        """Slots without work; negative if a segment waits inside the worker for one."""
+        """Segments that could begin at once; negative if some wait inside the worker to begin."""
         return self._table.free_slots if self._table is not None and self.state == "ready" else 0
 
     @property
     def room(self) -> int:
-        """Segments that it takes: free slots and one that waits inside it; 0 if none.
+        """Segments that it takes: free slots and one that waits inside it; 0 or less: none.
 
         The one that waits inside hides the round trip to the front between two segments.
         """
-        return self.free_slots + 1 if self.state == "ready" else 0
+        return self._table.room if self._table is not None and self.state == "ready" else 0
 
     def take(self, stream: PoolStream) -> None:
         """Give it a segment."""
@@ -206,14 +211,13 @@ class RemoteWorker:
         if 0 < self.spec.max_requests <= self._table.taken:
             self.recycle_due.set()
 
-    def recall(self) -> None:
-        """Ask for the segment back that waits inside it for a slot."""
-        if self._table is not None:
-            self._table.recall()
+    def recall(self) -> bool:
+        """Ask for a segment back that waits inside it to begin; False if there is none."""
+        return self._table is not None and self._table.recall()
 
     def _changed(self) -> None:
-        if self.room > 0:
-            self._listener.worker_has_room(self)
+        if self.state == "ready":
+            self._listener.worker_changed(self)
         elif self.state == "draining" and not self._table:
             self.drained.set()
 

@@ -117,13 +117,18 @@ class HasRoom(Protocol):
     def room(self) -> int:
         """Segments that it takes: free slots, plus one that waits inside it; 0 or less: none."""
 
+    @property
+    def parked(self) -> int:
+        """Streams that will want a slot again."""
+
 
 Candidate = TypeVar("Candidate", bound=HasRoom)
 
 
 def roomiest(workers: Iterable[Candidate]) -> Candidate | None:
-    """The worker with the most room, of equal ones the first; None if none has any."""
-    best = max(workers, key=lambda worker: worker.room, default=None)
+    """The worker with the most room, of equal ones the one with the fewest parked streams, of equal
+    ones the first; None if none has any room."""  # noqa: D205, D209
+    best = max(workers, key=lambda worker: (worker.room, -worker.parked), default=None)
     return best if best is not None and best.room > 0 else None
 
 

@@ -19,7 +19,9 @@ class WorkerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     state: WorkerState
     """`dead` while it waits for a restart."""
     running: int
-    """Segments that are being computed or wait inside the worker for a slot."""
+    """Segments that are being computed or wait inside the worker to begin."""
+    parked: int
+    """Segments that hold no slot until their listener takes audio, or more text comes."""
     restarts: int
     rss_bytes: int
     """Resident memory at the last check."""
@@ -31,13 +33,20 @@ class WorkerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         worker = min(seat.workers, key=lambda worker: order.index(worker.state), default=None)
         if worker is None:
             return cls(
-                model=model, pid=None, state="dead", running=0, restarts=seat.restarts, rss_bytes=0
+                model=model,
+                pid=None,
+                state="dead",
+                running=0,
+                parked=0,
+                restarts=seat.restarts,
+                rss_bytes=0,
             )
         return cls(
             model=model,
             pid=worker.pid,
             state=worker.state,
             running=worker.running,
+            parked=worker.parked,
             restarts=seat.restarts,
             rss_bytes=worker.rss_bytes,
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 
 class TextCancelledError(Exception):
@@ -12,9 +13,14 @@ class TextCancelledError(Exception):
 
 
 class TextFeed(Iterator[str]):
-    """Text pieces from the reading thread to the model's thread."""
+    """Text pieces from the reading thread to the model's thread.
 
-    def __init__(self) -> None:
+    Args:
+        park: entered by the model's thread while there is no text.
+    """
+
+    def __init__(self, park: Callable[[], AbstractContextManager[None]]) -> None:
+        self._park = park
         self._pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._cancelled = False
         self.waited_s = 0.0
@@ -34,7 +40,7 @@ class TextFeed(Iterator[str]):
 
     def __next__(self) -> str:
         asked_at = time.perf_counter()
-        piece = self._pieces.get()
+        piece = self._take()
         self.waited_s += time.perf_counter() - asked_at
         if self._cancelled:
             raise TextCancelledError
@@ -43,3 +49,10 @@ class TextFeed(Iterator[str]):
             self._pieces.put(None)
             raise StopIteration
         return piece
+
+    def _take(self) -> str | None:
+        try:
+            return self._pieces.get_nowait()
+        except queue.Empty:
+            with self._park():
+                return self._pieces.get()

@@ -2,8 +2,8 @@
 
 Started as `python -m server.pool.worker --fd N --order '{...}'`. The main thread loads the model
 and then waits for the order to close; one thread reads the socket from the first moment on, so
-that the end of the front is noticed even while a model loads; one thread per slot pulls the
-model's chunks.
+that the end of the front is noticed even while a model loads; one thread per open stream pulls
+the model's chunks, and of these as many at once as the model has slots (`server.pool.slots`).
 
 The heartbeat is answered by the reading thread, so it shows that the process lives, not that the
 model does: a model that never returns from computing a chunk is seen by its silence instead
@@ -30,6 +30,7 @@ from models.base import ModelError, PcmChunk, SpeechModel
 from server.pool import messages
 from server.pool.hosted_stream import HostedStream, Stopwatch
 from server.pool.outbox import Outbox
+from server.pool.slots import Slots
 
 _StreamOrder: TypeAlias = (
     messages.AppendText | messages.GrantCredit | messages.Cancel | messages.Recall
@@ -59,9 +60,7 @@ class Worker:
         self._send_lock = threading.Lock()
         self._model: SpeechModel | None = None
         self._streams: dict[int, HostedStream] = {}
-        self._waiting: dict[int, HostedStream] = {}
-        self._computing = 0
-        self._slots_changed = threading.Condition()
+        self._slots = Slots(start_thread=self._start_thread, send=self._send)
         self._close_asked = threading.Event()
 
     def serve(self, order: LaunchOrder) -> None:
@@ -75,22 +74,19 @@ class Worker:
             self._send(messages.StartFailed(f"{type(error).__name__}: {error}"))
             raise
         self._model = model
-        for number in range(model.capabilities.slots):
-            threading.Thread(
-                target=self._serve_slot, args=(model,), name=f"slot-{number}", daemon=True
-            ).start()
+        self._slots.open(model.capabilities)
         self._send(ready)
         self._close_asked.wait()
         self._close(model)
 
     def _close(self, model: SpeechModel) -> None:
-        with self._slots_changed:
-            self._waiting.clear()
-            for stream in list(self._streams.values()):
-                stream.cancel()
-            # A model must not be freed under a thread that still computes with it.
-            if self._slots_changed.wait_for(lambda: not self._computing, _CLOSE_WAIT_S):
-                model.close()
+        self._slots.close()
+        for stream in list(self._streams.values()):
+            stream.cancel()
+        self._slots.note_cancelled()
+        # A model must not be freed under a thread that is still inside it.
+        if self._slots.wait_idle(_CLOSE_WAIT_S):
+            model.close()
 
     def _send(self, message: messages.WorkerMessage) -> None:
         frame = messages.encode(message)
@@ -135,33 +131,35 @@ class Worker:
             case messages.AppendText():
                 hosted.append_text(message.text, last=message.last)
             case messages.Cancel():
-                if not self._give_back(hosted.id):
+                if not self._give_back(hosted):
                     hosted.cancel()
+                    self._slots.note_cancelled()
             case messages.Recall():
-                self._give_back(hosted.id)
+                self._give_back(hosted)
 
-    def _accept(self, order: messages.Synthesize) -> None:
+    def _loaded_model(self) -> SpeechModel:
         if self._model is None:
             raise messages.ChannelError("work came before the worker was ready")
+        return self._model
+
+    def _accept(self, order: messages.Synthesize) -> None:
         outbox = Outbox(
             order.stream,
-            sample_rate_hz=self._model.sample_rate_hz,
+            sample_rate_hz=self._loaded_model().sample_rate_hz,
             credit_samples=order.credit_samples,
             send=self._send,
             forget=self._forget,
         )
-        hosted = HostedStream(order, outbox)
-        with self._slots_changed:
-            self._streams[order.stream] = self._waiting[order.stream] = hosted
-            self._slots_changed.notify()
+        hosted = HostedStream(order, outbox, self._slots.parked)
+        self._streams[order.stream] = hosted
+        self._slots.enter(hosted)
 
-    def _give_back(self, stream: int) -> bool:
+    def _give_back(self, hosted: HostedStream) -> bool:
         """Drop a stream that no slot has taken up yet."""
-        with self._slots_changed:
-            if self._waiting.pop(stream, None) is None:
-                return False
-        self._forget(stream)
-        self._send(messages.Cancelled(stream))
+        if not self._slots.leave(hosted):
+            return False
+        self._forget(hosted.id)
+        self._send(messages.Cancelled(hosted.id))
         return True
 
     def _forget(self, stream: int) -> None:
@@ -169,25 +167,23 @@ class Worker:
 
     # --- What the model does ---------------------------------------------------------------
 
-    def _serve_slot(self, model: SpeechModel) -> NoReturn:
+    def _start_thread(self) -> None:
+        threading.Thread(target=self._serve_streams, name="stream", daemon=True).start()
+
+    def _serve_streams(self) -> NoReturn:
         try:
             while True:
-                self._serve_one(model)
+                self._serve_one(self._loaded_model())
         except BaseException:  # noqa: BLE001 - a process without its slots must not look alive
             traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
 
     def _serve_one(self, model: SpeechModel) -> None:
-        with self._slots_changed:
-            self._slots_changed.wait_for(lambda: self._waiting)
-            stream = self._waiting.pop(next(iter(self._waiting)))
-            self._computing += 1
+        stream = self._slots.next_stream()
         self._send(messages.Started(stream.id))
         self._synthesize(model, stream)
-        with self._slots_changed:
-            self._computing -= 1
-            self._slots_changed.notify_all()
+        self._slots.end(stream)
 
     def _synthesize(self, model: SpeechModel, stream: HostedStream) -> None:
         """Run one stream to its end; nothing that the model raises leaves here."""
@@ -219,7 +215,10 @@ class Worker:
                 if chunk is None:
                     return
                 outbox.put(chunk, stopwatch.compute_s)
-                outbox.wait_for_room(run_ahead_samples)
+                if outbox.holds(run_ahead_samples):
+                    # Half of it, so that a slot is not taken and given back for every frame.
+                    with self._slots.parked(stream):
+                        outbox.wait_for_room(run_ahead_samples // 2)
         finally:
             _close_iterator(chunks)
 

@@ -79,12 +79,21 @@ class Bench:
         return [worker.pid for worker in self.workers() if worker.state == "ready"]
 
     def running_pid(self):
-        """The first worker that computes something, None if there is none."""
-        return next((worker.pid for worker in self.workers() if worker.running), None)
+        """The first worker that has something to compute, None if there is none."""
+        return next(
+            (worker.pid for worker in self.workers() if worker.running or worker.parked), None
+        )
 
     async def idle(self):
-        """Wait until no worker computes anything."""
-        await eventually(lambda: all(worker.running == 0 for worker in self.workers()))
+        """Wait until no worker has anything to compute."""
+        await eventually(
+            lambda: all(worker.running == worker.parked == 0 for worker in self.workers())
+        )
+
+    @property
+    def parked(self):
+        """How many streams are parked in all workers."""
+        return sum(worker.parked for worker in self.workers())
 
 
 async def collect(stream):

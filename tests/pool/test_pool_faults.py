@@ -161,7 +161,7 @@ async def test_a_model_that_makes_no_progress_is_replaced(make_bench, cancelled)
 
 async def test_streams_that_wait_for_their_client_are_no_stall(make_bench):
     settings = {"stall_timeout_s": 0.5}
-    bench = await make_bench(slots=3, run_ahead_s=0.2, settings=settings)
+    bench = await make_bench(run_ahead_s=0.2, settings=settings)
     unheard, without_text = bench.open("x" * 100), bench.open("ab", more_text=True)
     for _ in range(8):
         await asyncio.sleep(0.1)

@@ -28,6 +28,8 @@ FROM_WORKER = [
     messages.Failed(2, "voice_unknown", "there is no such voice", ""),
     messages.Cancelled(3),
     messages.Pong(),
+    messages.Parked(4),
+    messages.Resumed(4),
 ]
 
 

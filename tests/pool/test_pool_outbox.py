@@ -1,5 +1,6 @@
 """A stream's way out of the worker, without process or socket."""
 
+import contextlib
 import threading
 
 import numpy as np
@@ -117,6 +118,17 @@ def test_a_failure_drops_what_waits():
     assert wire.messages == [Failed(7, "failed", "flat", "")]
 
 
+def test_an_outbox_is_full_from_its_limit_on_and_never_while_it_is_empty():
+    wire = Wire(credit_samples=0)
+    assert not wire.outbox.holds(0)
+    wire.outbox.put(PcmChunk(ramp(100)), 0.0)
+    assert wire.outbox.holds(0)
+    assert wire.outbox.holds(100)
+    assert not wire.outbox.holds(101)
+    wire.outbox.cancel()
+    assert not wire.outbox.holds(0)
+
+
 @pytest.mark.parametrize("wake", ["grant", "cancel"])
 def test_the_model_parks_until_there_is_room_or_a_cancel(wake):
     wire = Wire(credit_samples=0)
@@ -168,8 +180,12 @@ def test_whatever_happens_a_stream_has_one_end(script):
         assert Computed in wire.kinds
 
 
+def never_parks():
+    raise AssertionError("there was text")
+
+
 def test_a_feed_gives_out_pieces_and_stays_at_its_end():
-    feed = TextFeed()
+    feed = TextFeed(never_parks)
     feed.append("a", last=False)
     feed.append("", last=False)
     feed.append("b", last=True)
@@ -178,8 +194,25 @@ def test_a_feed_gives_out_pieces_and_stays_at_its_end():
 
 
 def test_a_cancelled_feed_raises_even_with_text_left():
-    feed = TextFeed()
+    feed = TextFeed(never_parks)
     feed.append("a", last=False)
     feed.cancel()
     with pytest.raises(TextCancelledError):
         next(feed)
+
+
+def test_a_feed_parks_while_it_has_no_text():
+    seen = []
+
+    @contextlib.contextmanager
+    def park():
+        seen.append("parked")
+        feed.append("b", last=True)
+        yield
+        seen.append("resumed")
+
+    feed = TextFeed(park)
+    feed.append("a", last=False)
+    seen.append(next(feed))
+    seen.append(next(feed))
+    assert seen == ["a", "parked", "resumed", "b"]

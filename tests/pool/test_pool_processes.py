@@ -71,6 +71,7 @@ async def test_a_worker_imports_little_of_ours(bench):
             "server.pool.hosted_stream",
             "server.pool.messages",
             "server.pool.outbox",
+            "server.pool.slots",
             "server.pool.text_feed",
         ]
     )

@@ -125,6 +125,7 @@ def test_every_segment_is_served_once_and_never_after_a_less_urgent_one(steps, r
 class Place:
     name: str
     room: int
+    parked: int = 0
 
 
 @pytest.mark.parametrize(
@@ -140,6 +141,11 @@ class Place:
 def test_the_worker_with_most_room_is_chosen(rooms, chosen):
     place = roomiest(Place(str(index), room) for index, room in enumerate(rooms))
     assert (place.name if place else None) == chosen
+
+
+def test_of_workers_with_equal_room_the_one_with_the_fewest_parked_streams_is_chosen():
+    place = roomiest([Place("a", 1), Place("b", 2, 3), Place("c", 2, 1), Place("d", 2, 1)])
+    assert place.name == "c"
 
 
 # --- A small simulation: one slot, sessions whose players run dry ----------------------------

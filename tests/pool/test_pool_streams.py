@@ -72,18 +72,6 @@ async def test_figures_of_a_stream_and_for_the_observer(make_bench):
 # --- Backpressure ----------------------------------------------------------------------------
 
 
-async def test_who_does_not_listen_parks_only_his_own_stream(make_bench, tmp_path):
-    counter = tmp_path / "chunks"
-    bench = await make_bench(slots=2, run_ahead_s=0.5, counter_path=str(counter))
-    parked = bench.open("x" * 100)
-    # 2 s of credit are sent, 0.5 s wait in the worker, 0.1 s each.
-    await eventually(lambda: computed_chunks(counter) == 25)
-    for _ in range(3):
-        np.testing.assert_array_equal(await bench.say("x" * 30), sine_samples(30))
-    assert computed_chunks(counter) == 25 + 3 * 30
-    np.testing.assert_array_equal(await collect(parked), sine_samples(100))
-
-
 async def test_a_computed_stream_holds_no_slot_while_it_waits_to_be_heard(make_bench):
     bench = await make_bench(slots=1, run_ahead_s=60.0)
     unheard = bench.open("x" * 100)
@@ -139,9 +127,8 @@ async def test_cancel_of_a_computed_stream_drops_its_audio(make_bench):
 
 async def test_cancel_of_streams_that_have_not_begun(make_bench, tmp_path):
     counter = tmp_path / "chunks"
-    bench = await make_bench(run_ahead_s=0.5, counter_path=str(counter))
+    bench = await make_bench(run_ahead_s=60.0, compute_delay_s=0.002, counter_path=str(counter))
     running = bench.open("x" * 100)
-    await eventually(lambda: computed_chunks(counter) == 25)
     inside_worker, queued = bench.open("x" * 10), bench.open("x" * 10)
     assert bench.pool.queued == 1
     inside_worker.cancel()

@@ -1,0 +1,248 @@
+"""The streams that one worker has: what it owes, what it said, and how much room that leaves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import count
+from typing import Protocol, TypeAlias
+
+import structlog
+
+from server.errors import ErrorCode, SpeechError
+from server.pool.dispatch import Dispatch, Phase, PhaseMessage
+from server.pool.messages import (
+    FRAME_AUDIO_S,
+    Cancelled,
+    ChannelError,
+    Computed,
+    Failed,
+    FailureCode,
+    Finished,
+    FrontMessage,
+    Parked,
+    Pcm,
+    Resumed,
+    Started,
+)
+from server.pool.options import ModelInfo, PoolObserver
+from server.pool.stream import PoolStream
+
+log = structlog.get_logger()
+
+StreamMessage: TypeAlias = Pcm | PhaseMessage | Finished | Failed | Cancelled
+
+_PUBLIC_CODES: dict[FailureCode, ErrorCode] = {
+    "voice_unknown": ErrorCode.VOICE_UNKNOWN,
+    "unsupported": ErrorCode.NOT_SUPPORTED,
+    "failed": ErrorCode.MODEL_FAILED,
+}
+
+
+class StreamListener(Protocol):
+    """The pool, as far as it hears of streams on workers."""
+
+    def stream_lost(self, stream: PoolStream) -> None:
+        """The worker died with it."""
+
+    def stream_returned(self, stream: PoolStream) -> None:
+        """The worker gave it back before it had begun."""
+
+    def stream_ended(self, stream: PoolStream) -> None:
+        """It has finished or failed."""
+
+
+class DispatchTable:
+    """All streams of one worker.
+
+    Args:
+        info: what the worker hosts.
+        send: puts a message on its channel.
+        listener: hears how streams end.
+        observer: hears figures.
+        changed: called when there may be more room or less, or nothing left.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        info: ModelInfo,
+        *,
+        send: Callable[[FrontMessage], None],
+        listener: StreamListener,
+        observer: PoolObserver,
+        changed: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._info = info
+        self._send = send
+        self._listener = listener
+        self._observer = observer
+        self._changed = changed
+        self._clock = clock
+        self._numbers = count(1)
+        self._dispatches: dict[int, Dispatch] = {}
+        self._phases: Counter[Phase] = Counter()
+        self.taken = 0
+        """All that were ever given to it."""
+
+    def __len__(self) -> int:
+        return len(self._dispatches)
+
+    @property
+    def computing(self) -> int:
+        """Streams that hold a slot or wait inside the worker for their first one."""
+        return self._phases["computing"] + self._phases["waiting"]
+
+    @property
+    def parked(self) -> int:
+        """Streams that hold no slot until their listener takes audio, or more text comes."""
+        return self._phases["parked"]
+
+    @property
+    def free_slots(self) -> int:
+        """Streams that could begin at once; negative if some wait inside the worker to begin.
+
+        It is also negative for a time when a parked stream goes on while its slot was given away:
+        the two messages crossed, and the worker's own line sees to the order.
+        """
+        return min(self._info.capabilities.slots - self.computing, self._openable)
+
+    @property
+    def room(self) -> int:
+        """Streams that it takes: what could begin at once, and one that waits inside.
+
+        That one waits for a stream that computes, never for the listener of a parked one.
+        """
+        free = self.free_slots
+        return free + 1 if free > 0 or self.computing else free
+
+    @property
+    def _openable(self) -> int:
+        capabilities = self._info.capabilities
+        return capabilities.slots + capabilities.parked - self.computing - self.parked
+
+    def take(self, stream: PoolStream) -> None:
+        """Give the worker a stream."""
+        if stream.more_text and not self._info.capabilities.text_stream:
+            message = f"model {self._info.name!r} does not take text piece by piece"
+            stream.fail(SpeechError(ErrorCode.NOT_SUPPORTED, message))
+            self._listener.stream_ended(stream)
+            return
+        dispatch = Dispatch(next(self._numbers), stream, send=self._send, clock=self._clock)
+        self._dispatches[dispatch.number] = dispatch
+        self._phases[dispatch.phase] += 1
+        self.taken += 1
+        dispatch.begin(self._info)
+
+    def recall(self) -> bool:
+        """Ask for a stream back that waits inside the worker to begin; False if there is none."""
+        for dispatch in self._dispatches.values():
+            if dispatch.phase == "waiting" and not (dispatch.recalled or dispatch.cancelled):
+                dispatch.recall()
+                return True
+        return False
+
+    def lose_all(self) -> None:
+        """The worker is gone."""
+        lost = [d.stream for d in self._dispatches.values() if not d.cancelled]
+        self._dispatches.clear()
+        self._phases.clear()
+        for stream in lost:
+            self._listener.stream_lost(stream)
+
+    def stalled(self, timeout_s: float) -> bool:
+        """Whether the worker has owed something for so long."""
+        limit_s = self._clock() - timeout_s
+        frame_samples = int(self._info.sample_rate_hz * FRAME_AUDIO_S)
+        return any(d.stalled(limit_s, frame_samples) for d in self._dispatches.values())
+
+    # --- What the worker says --------------------------------------------------------------
+
+    def receive(self, message: StreamMessage) -> None:
+        """Handle a message about a stream.
+
+        Raises:
+            ChannelError: the worker does not have such a stream.
+        """
+        dispatch = self._dispatches.get(message.stream)
+        if dispatch is None:
+            raise ChannelError(f"{type(message).__name__} for an unknown stream")
+        match message:
+            case Pcm():
+                self._receive_pcm(dispatch, message)
+            case Started() | Parked() | Resumed() | Computed():
+                self._receive_phase(dispatch, message)
+            case Finished():
+                self._end(dispatch)
+                self._finish(dispatch, None)
+            case Failed():
+                self._end(dispatch)
+                self._receive_failed(dispatch, message)
+            case Cancelled():
+                self._end(dispatch)
+                if not dispatch.cancelled:
+                    self._receive_returned(dispatch)
+        if not isinstance(message, Pcm | Started):
+            self._changed()
+
+    def _receive_pcm(self, dispatch: Dispatch, pcm: Pcm) -> None:
+        stream = dispatch.stream
+        if stream.model_first_chunk_s is None and not dispatch.cancelled:
+            stream.model_first_chunk_s = pcm.compute_s
+            self._observer.first_chunk_computed(self._info.name, pcm.compute_s)
+        dispatch.receive(pcm)
+
+    def _receive_phase(self, dispatch: Dispatch, message: PhaseMessage) -> None:
+        before = dispatch.phase
+        dispatch.enter(message)
+        self._phases[before] -= 1
+        self._phases[dispatch.phase] += 1
+        match message:
+            case Started():
+                self._receive_started(dispatch)
+            case Parked():
+                self._release_stuck()
+            case Computed():
+                self._receive_computed(dispatch, message)
+
+    def _release_stuck(self) -> None:
+        """Have a stream given back that could only begin after a parked one has ended."""
+        if self._openable < 0 and not self._phases["computing"]:
+            self.recall()
+
+    def _receive_started(self, dispatch: Dispatch) -> None:
+        dispatch.recalled = False
+        if not dispatch.cancelled:
+            waited_s = self._clock() - dispatch.stream.offered_at_s
+            dispatch.stream.started(waited_s)
+            self._observer.queue_waited(self._info.name, waited_s)
+
+    def _receive_computed(self, dispatch: Dispatch, message: Computed) -> None:
+        dispatch.stream.compute_s = message.compute_s
+        audio_s = message.samples / self._info.sample_rate_hz
+        self._observer.synthesized(self._info.name, audio_s, message.compute_s)
+
+    def _receive_failed(self, dispatch: Dispatch, message: Failed) -> None:
+        if message.detail:
+            log.error("model_failed", model=self._info.name, detail=message.detail)
+        self._finish(dispatch, SpeechError(_PUBLIC_CODES[message.code], message.message))
+
+    def _receive_returned(self, dispatch: Dispatch) -> None:
+        if not dispatch.recalled:
+            raise ChannelError("Cancelled for a stream that was not cancelled")
+        dispatch.stream.detach()
+        self._listener.stream_returned(dispatch.stream)
+
+    def _end(self, dispatch: Dispatch) -> None:
+        del self._dispatches[dispatch.number]
+        self._phases[dispatch.phase] -= 1
+
+    def _finish(self, dispatch: Dispatch, error: SpeechError | None) -> None:
+        if dispatch.cancelled:
+            return
+        if error is None:
+            dispatch.stream.finish()
+        else:
+            dispatch.stream.fail(error)
+        self._listener.stream_ended(dispatch.stream)
