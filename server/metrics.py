@@ -189,3 +189,14 @@ class _PoolCollector(Collector):
         for (model, state), count in sorted(counts.items()):
             workers.add_metric([model, state], count)
         yield workers
+        parked = GaugeMetricFamily(
+            "cosystream_parked_streams",
+            "Sentences that are half computed and wait for slow listeners.",
+            labels=["model"],
+        )
+        totals: dict[str, int] = {}
+        for worker in self._pool.snapshot().workers:
+            totals[worker.model] = totals.get(worker.model, 0) + worker.parked
+        for model, total in sorted(totals.items()):
+            parked.add_metric([model], total)
+        yield parked

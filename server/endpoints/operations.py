@@ -50,7 +50,12 @@ async def status(request: Request) -> Response:
 def _workers(services: Services) -> dict[str, Any]:
     snapshot = services.pool.snapshot()
     workers = [
-        {"model": worker.model, "state": str(worker.state), "running": worker.running}
+        {
+            "model": worker.model,
+            "state": str(worker.state),
+            "running": worker.running,
+            "parked": worker.parked,
+        }
         for worker in snapshot.workers
     ]
     return {"queued": services.pool.queued, "workers": workers}
