@@ -1,41 +1,8 @@
 // Aliyun's FlowingSpeechSynthesizer over a browser's WebSocket; see docs/protocols/aliyun.md.
 
+import { AliyunError } from "./aliyun-error.js";
 import { Deadline } from "./deadline.js";
-
-const NAMESPACE = "FlowingSpeechSynthesizer";
-/** The server takes 20,000 in one message, where a Han character counts 2. */
-const PIECE_LENGTH = 8000;
-
-const ADVICE = new Map([
-  [40000001, "token"],
-  [40000002, "message"],
-  [40000003, "parameter"],
-  [40000004, "idle"],
-  [40000005, "busy"],
-  [40010003, "directive"],
-  [40010005, "state"],
-  [41010101, "sample-rate"],
-  [41020001, "ssml"],
-  [50000000, "server"],
-  [51020001, "model"],
-]);
-
-/**
- * Why a task failed. `adviceKey` says which kind of advice helps. With the server's `status`:
- * token, message, parameter, idle, busy, directive, state, sample-rate, ssml, server, model or
- * unknown. With status 0: unreachable (no connection came about), connection-lost, silent (no
- * answer in time), closed (`close()` was called).
- */
-export class AliyunError extends Error {
-  /** @param {{status?: number, text: string, adviceKey?: string}} failure */
-  constructor({ status = 0, text, adviceKey = ADVICE.get(status) ?? "unknown" }) {
-    super(text);
-    this.name = "AliyunError";
-    this.status = status;
-    this.text = text;
-    this.adviceKey = adviceKey;
-  }
-}
+import { message, messageTexts, newId } from "./nls-messages.js";
 
 /**
  * One connection; tasks may follow one another on it. Events and their `detail`:
@@ -102,7 +69,7 @@ export class AliyunClient extends EventTarget {
       this.#socket = new this.#WebSocket(address.href);
     } catch (error) {
       // A page that came over https may not open ws://; the reason is in the message only.
-      this.#fail({ text: error.message, adviceKey: "unreachable" });
+      this.#fail(unreachable(error.message));
       return rejected(closedError());
     }
     this.#socket.binaryType = "arraybuffer";
@@ -111,6 +78,10 @@ export class AliyunClient extends EventTarget {
       this.#awaited.connect?.resolve();
     };
     this.#socket.onmessage = ({ data }) => this.#receive(data);
+    // Tells nothing but that there will be no connection; not every implementation closes then.
+    this.#socket.onerror = () => {
+      if (this.state === "connecting") this.#fail(unreachable("no connection to the server"));
+    };
     this.#socket.onclose = ({ code, reason }) => this.#closed(code, reason);
     return this.#await("connect", this.#limits.connectTimeoutMs);
   }
@@ -139,7 +110,7 @@ export class AliyunClient extends EventTarget {
    */
   run(text) {
     if (!this.#takesText()) return false;
-    for (const piece of split(text)) this.#send("RunSynthesis", { text: piece });
+    for (const piece of messageTexts(text)) this.#send("RunSynthesis", { text: piece });
     return true;
   }
 
@@ -185,16 +156,7 @@ export class AliyunClient extends EventTarget {
   }
 
   #send(name, payload) {
-    const body = {
-      header: {
-        appkey: this.#appkey,
-        message_id: newId(),
-        task_id: this.#taskId,
-        namespace: NAMESPACE,
-        name,
-      },
-      payload,
-    };
+    const body = message(name, { taskId: this.#taskId, appkey: this.#appkey, payload });
     const text = JSON.stringify(body);
     this.#emit("frame", frame("out", name, text, body));
     this.#socket.send(text);
@@ -256,7 +218,7 @@ export class AliyunClient extends EventTarget {
     const during = this.state;
     this.#emit("closed", { code, reason });
     if (during === "connecting") {
-      this.#fail({ text: `no connection (WebSocket close ${code})`, adviceKey: "unreachable" });
+      this.#fail(unreachable(`no connection to the server (${code})`));
     } else if (during === "idle") {
       this.state = "over";
     } else {
@@ -274,7 +236,7 @@ export class AliyunClient extends EventTarget {
 
   #end(error) {
     this.state = "over";
-    this.#socket?.close();
+    this.#socket?.close(1000);
     for (const deadline of Object.values(this.#awaited)) deadline?.reject(error);
   }
 
@@ -300,6 +262,10 @@ function closedError() {
   return new AliyunError({ text: "the connection is closed", adviceKey: "closed" });
 }
 
+function unreachable(text) {
+  return { text, adviceKey: "unreachable" };
+}
+
 function rejected(error) {
   const promise = Promise.reject(error);
   promise.catch(() => {});
@@ -309,23 +275,4 @@ function rejected(error) {
 function frame(direction, name, data, body) {
   const size = typeof data === "string" ? new TextEncoder().encode(data).length : data.byteLength;
   return { direction, atMs: performance.now(), name, size, body };
-}
-
-/** 32 hexadecimal digits; `crypto.randomUUID` is missing on pages that came over plain HTTP. */
-function newId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function* split(text) {
-  for (let begin = 0; begin < text.length; ) {
-    let end = Math.min(begin + PIECE_LENGTH, text.length);
-    if (end < text.length && isHighSurrogate(text.charCodeAt(end - 1))) end -= 1;
-    yield text.slice(begin, end);
-    begin = end;
-  }
-}
-
-function isHighSurrogate(unit) {
-  return unit >= 0xd800 && unit < 0xdc00;
 }

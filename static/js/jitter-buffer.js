@@ -1,51 +1,54 @@
 // Holds samples between the network, which is uneven, and the loudspeaker, which is not.
 //
-//   waiting --margin reached, or nothing more is due--> playing
-//   playing --too little left--> fades out --> waiting
+//   waiting --the margin is there, or nothing more is due--> playing
+//   playing --too little is left--> fades out --> waiting
 //
-// A margin that proved too small grows with each underrun. The design is that of kyutai's unmute
-// (start margin, growth, fades, drop of the oldest), the arithmetic is our own.
+// A margin that proved too small grows. Start margin, growth, fades and dropping the oldest follow
+// the player of kyutai's unmute.
+
+import { SampleQueue } from "./sample-queue.js";
 
 /**
  * @typedef {object} JitterStats
  * @property {number} bufferedMs
- * @property {number | null} minBufferedMs lowest while more audio was due; null before any playback
- * @property {number} underruns how often it ran dry while more audio was due
+ * @property {number | null} minBufferedMs lowest while more was due; null before any playback
+ * @property {number} underruns how often it ran dry while more was due
  * @property {number} underrunMs silence that they made
  * @property {number} pauses how often it ran dry after `rest()`
  * @property {number} playedS
  * @property {number} droppedMs lost to overflow
- * @property {number} startMs the margin now
+ * @property {number} startMs the margin by now
  */
 
 export class JitterBuffer {
-  #chunks = [];
-  #head = 0;
-  #offset = 0;
-  #available = 0;
+  #queue = new SampleQueue();
+  /** @type {"more" | "rest" | "end"} */
+  #due = "more";
   #playing = false;
-  #starving = false;
-  #gain = 0;
-  #due = "more"; // "more" | "rest" | "end"
-  #dry = "none"; // why it is silent: "none" | "underrun" | "pause"
+  #underrun = false; // is silent because of one
+  #level = 0; // 0 to fadeSamples: how far a fade is
   #startSamples;
+  #growSamples;
+  #maxStartSamples;
+  #capacitySamples;
+  #fadeSamples;
   #minSamples = Infinity;
   #underruns = 0;
   #underrunSamples = 0;
   #pauses = 0;
-  #played = 0;
-  #dropped = 0;
+  #playedSamples = 0;
+  #droppedSamples = 0;
 
   /**
    * @param {object} options
    * @param {number} options.sampleRate Hz
    * @param {number} [options.startMs] audio that must be there before playback starts
-   * @param {number} [options.growMs] added to it after each underrun. Half a frame of the server:
-   *   every underrun is heard, so the margin must not need many of them
-   * @param {number} [options.maxStartMs] where growing ends
-   * @param {number} [options.capacityS] audio kept at most. A whole text arrives much faster than
-   *   it is heard, so this is long; memory is only taken for what is there
-   * @param {number} [options.fadeMs] length of the fades that keep starts and stops from clicking
+   * @param {number} [options.growMs] is added to it after each underrun. Half a frame of the
+   *   server: underruns are heard, so it must not take many of them
+   * @param {number} [options.maxStartMs] where that ends
+   * @param {number} [options.capacityS] audio that is kept at most. A whole text arrives much
+   *   faster than it is heard, so this is long; memory is taken only for what is there
+   * @param {number} [options.fadeMs] of the fades that keep starts and stops from clicking
    */
   constructor({
     sampleRate,
@@ -55,35 +58,30 @@ export class JitterBuffer {
     capacityS = 3600,
     fadeMs = 5,
   }) {
+    const samples = (ms) => Math.round((ms * sampleRate) / 1000);
     this.sampleRate = sampleRate;
-    this.#startSamples = this.#samples(startMs);
-    this.growSamples = this.#samples(growMs);
-    this.maxStartSamples = this.#samples(maxStartMs);
-    this.capacitySamples = this.#samples(1000 * capacityS);
-    this.fadeSamples = Math.max(1, this.#samples(fadeMs));
+    this.#startSamples = samples(startMs);
+    this.#growSamples = samples(growMs);
+    this.#maxStartSamples = Math.max(samples(startMs), samples(maxStartMs));
+    this.#capacitySamples = samples(1000 * capacityS);
+    this.#fadeSamples = Math.max(1, samples(fadeMs));
   }
 
   /** Nothing is left and nothing will come. */
   get finished() {
-    return this.#due === "end" && this.#available === 0;
+    return this.#due === "end" && this.#queue.length === 0;
   }
 
   /** @param {Float32Array} samples are kept, not copied */
   push(samples) {
     if (samples.length === 0) return;
     if (this.#due === "rest") this.#due = "more";
-    this.#chunks.push(samples);
-    this.#available += samples.length;
-    const excess = this.#available - this.capacitySamples;
-    if (excess > 0) {
-      this.#skip(excess);
-      this.#dropped += excess;
-      // The jump is faded in like a start.
-      this.#gain = 0;
-    }
+    this.#queue.push(samples);
+    const excess = this.#queue.length - this.#capacitySamples;
+    if (excess > 0) this.#drop(excess);
   }
 
-  /** Nothing more is due until the next `push`: running dry is a pause, not an underrun. */
+  /** Nothing is due until the next `push`: running dry is a pause, not an underrun. */
   rest() {
     if (this.#due === "more") this.#due = "rest";
   }
@@ -94,17 +92,16 @@ export class JitterBuffer {
   }
 
   /**
-   * Throws away what has not been played, but for a fade of a few milliseconds.
+   * Throws away what has not been played, but for a fade of some ms.
    *
    * @returns {number} ms thrown away
    */
   clear() {
-    const keep = this.#playing ? Math.min(this.fadeSamples, this.#available) : 0;
-    const cleared = this.#available - keep;
-    this.#chunks = keep ? [this.#take(keep)] : [];
-    this.#head = 0;
-    this.#offset = 0;
-    this.#available = keep;
+    const fade = new Float32Array(this.#playing ? this.#fadeLength() : 0);
+    this.#queue.read(fade, fade.length);
+    const cleared = this.#queue.length;
+    this.#queue.skip(cleared);
+    this.#queue.push(fade);
     this.#due = "end";
     return this.#ms(cleared);
   }
@@ -117,123 +114,102 @@ export class JitterBuffer {
    *   starved: an underrun begins in it
    */
   pull(out) {
-    if (!this.#playing) this.#tryStart();
+    if (!this.#playing) this.#tryStart(out.length);
     if (!this.#playing) {
-      if (this.#dry === "underrun" && this.#due === "more") this.#underrunSamples += out.length;
+      if (this.#underrun && this.#due === "more") this.#underrunSamples += out.length;
       out.fill(0);
       return { audible: false, starved: false };
     }
-    // What is kept back is exactly a fade out, so that running dry never cuts.
-    if (this.#due === "more") {
-      this.#starving = this.#available < out.length + this.fadeSamples;
-      this.#minSamples = Math.min(this.#minSamples, this.#available);
-    } else {
-      this.#starving = false;
-    }
-    const written = this.#write(out);
+    const due = this.#due === "more";
+    if (due) this.#minSamples = Math.min(this.#minSamples, this.#queue.length);
+    // One fade out is always kept back while more is due, so that running dry never cuts.
+    const starving = due && this.#queue.length < out.length + this.#fadeSamples;
+    const written = starving ? this.#writeFadeOut(out) : this.#write(out, due);
     out.fill(0, written);
-    const starved = this.#stopIfDry(out.length - written);
-    return { audible: written > 0, starved };
+    this.#playedSamples += written;
+    if (starving ? this.#level === 0 : this.#queue.length === 0) {
+      return { audible: written > 0, starved: this.#runDry(out.length - written) };
+    }
+    return { audible: written > 0, starved: false };
   }
 
   /** @returns {JitterStats} */
   stats() {
     return {
-      bufferedMs: this.#ms(this.#available),
+      bufferedMs: this.#ms(this.#queue.length),
       minBufferedMs: this.#minSamples === Infinity ? null : this.#ms(this.#minSamples),
       underruns: this.#underruns,
       underrunMs: this.#ms(this.#underrunSamples),
       pauses: this.#pauses,
-      playedS: this.#played / this.sampleRate,
-      droppedMs: this.#ms(this.#dropped),
+      playedS: this.#playedSamples / this.sampleRate,
+      droppedMs: this.#ms(this.#droppedSamples),
       startMs: this.#ms(this.#startSamples),
     };
   }
 
-  #tryStart() {
-    const enough = this.#due === "more" ? this.#startSamples : 1;
-    if (this.#available < Math.max(1, enough)) return;
+  #tryStart(blockSamples) {
+    // Less than a block and a fade would run dry at once.
+    const margin = Math.max(this.#startSamples, blockSamples + this.#fadeSamples);
+    if (this.#queue.length < (this.#due === "more" ? margin : 1)) return;
     this.#playing = true;
-    this.#dry = "none";
-    this.#gain = 0;
+    this.#underrun = false;
+    this.#level = 0;
   }
 
-  /** Copies with the gain; ends early where the fade out reaches silence. */
-  #write(out) {
-    const step = 1 / this.fadeSamples;
-    let written = 0;
-    while (written < out.length && this.#available > 0) {
-      const chunk = this.#chunks[this.#head];
-      const count = Math.min(out.length - written, chunk.length - this.#offset);
-      for (let i = 0; i < count; i += 1) {
-        this.#gain += this.#starving ? -step : step;
-        // The end of the stream is a fade as well.
-        const left = this.#due === "more" ? 1 : (this.#available - i) * step;
-        this.#gain = Math.max(0, Math.min(1, this.#gain, left));
-        out[written + i] = chunk[this.#offset + i] * this.#gain;
-      }
-      written += count;
-      this.#skip(count);
-      if (this.#starving && this.#gain === 0) break;
+  #write(out, due) {
+    const left = this.#queue.length;
+    const count = Math.min(out.length, left);
+    this.#queue.read(out, count);
+    const fade = this.#fadeSamples;
+    for (let i = 0; i < count; i += 1) {
+      this.#level = Math.min(fade, this.#level + 1);
+      // The last samples before the end, or a pause, fade out.
+      if (!due) this.#level = Math.min(this.#level, left - i);
+      out[i] *= this.#level / fade;
     }
-    this.#played += written;
-    return written;
+    return count;
   }
 
-  #stopIfDry(silentSamples) {
-    const faded = this.#starving && this.#gain === 0;
-    if (!faded && this.#available > 0) return false;
+  #writeFadeOut(out) {
+    const count = Math.min(out.length, this.#queue.length, this.#level);
+    this.#queue.read(out, count);
+    for (let i = 0; i < count; i += 1) {
+      this.#level -= 1;
+      out[i] *= this.#level / this.#fadeSamples;
+    }
+    if (this.#queue.length === 0) this.#level = 0;
+    return count;
+  }
+
+  #runDry(silentSamples) {
     this.#playing = false;
-    if (this.#due === "end") return false;
-    if (this.#due === "rest") {
-      this.#pauses += 1;
-      this.#dry = "pause";
-      return false;
-    }
-    this.#dry = "underrun";
+    if (this.#due === "rest") this.#pauses += 1;
+    if (this.#due !== "more") return false;
+    this.#underrun = true;
     this.#underruns += 1;
     this.#underrunSamples += silentSamples;
-    this.#startSamples = Math.min(
-      this.#startSamples + this.growSamples,
-      Math.max(this.#startSamples, this.maxStartSamples),
-    );
+    const grown = this.#startSamples + this.#growSamples;
+    this.#startSamples = Math.min(grown, this.#maxStartSamples);
     return true;
   }
 
-  #skip(count) {
-    this.#available -= count;
-    while (count > 0) {
-      const chunk = this.#chunks[this.#head];
-      const step = Math.min(count, chunk.length - this.#offset);
-      this.#offset += step;
-      count -= step;
-      if (this.#offset === chunk.length) {
-        this.#chunks[this.#head] = null;
-        this.#head += 1;
-        this.#offset = 0;
-      }
+  /** Drops the oldest; while it plays, the jump is a crossfade. */
+  #drop(count) {
+    const length = this.#playing ? Math.min(this.#fadeLength(), count) : 0;
+    const before = new Float32Array(length);
+    const after = new Float32Array(length);
+    this.#queue.read(before, length);
+    this.#queue.skip(count - length);
+    this.#queue.read(after, length);
+    for (let i = 0; i < length; i += 1) {
+      after[i] += ((length - i) / (length + 1)) * (before[i] - after[i]);
     }
-    // Shifting an array at each chunk would be slow, never shifting it would leak.
-    if (this.#head > 256 && 2 * this.#head > this.#chunks.length) {
-      this.#chunks.splice(0, this.#head);
-      this.#head = 0;
-    }
+    if (length) this.#queue.unshift(after);
+    this.#droppedSamples += count;
   }
 
-  #take(count) {
-    const taken = new Float32Array(count);
-    let at = 0;
-    for (let i = this.#head; at < count; i += 1) {
-      const from = i === this.#head ? this.#offset : 0;
-      const part = this.#chunks[i].subarray(from, from + count - at);
-      taken.set(part, at);
-      at += part.length;
-    }
-    return taken;
-  }
-
-  #samples(ms) {
-    return Math.round((ms * this.sampleRate) / 1000);
+  #fadeLength() {
+    return Math.min(this.#fadeSamples, this.#queue.length);
   }
 
   #ms(samples) {
