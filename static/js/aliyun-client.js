@@ -69,8 +69,7 @@ export class AliyunClient extends EventTarget {
       this.#socket = new this.#WebSocket(address.href);
     } catch (error) {
       // A page that came over https may not open ws://; the reason is in the message only.
-      this.#fail(unreachable(error.message));
-      return rejected(closedError());
+      return rejected(this.#fail(unreachable(error.message)));
     }
     this.#socket.binaryType = "arraybuffer";
     this.#socket.onopen = () => {
@@ -228,10 +227,11 @@ export class AliyunClient extends EventTarget {
   }
 
   #fail(failure) {
-    if (this.state === "over") return;
     const error = new AliyunError(failure);
+    if (this.state === "over") return error;
     this.#end(error);
     this.#emit("failed", error);
+    return error;
   }
 
   #end(error) {
