@@ -1,28 +1,32 @@
 // A resampler with state: pieces of any size give the same samples as the whole at once.
 //
-// Windowed sinc interpolation at the exact position of each output sample. It is only needed where
-// a browser refuses an AudioContext with the stream's own rate.
+// Windowed sinc interpolation at the exact place of each output sample. It is needed only where a
+// browser refuses an AudioContext with the stream's own rate.
 
 const ZEROS = 16; // zero crossings of the sinc on each side
-const STEPS = 512; // table entries per zero crossing
+const STEPS = 512; // table entries from one to the next
 
 export class Resampler {
-  #step;
+  #fromHz;
+  #toHz;
   #cutoff;
   #reach;
-  #table;
+  #table = sincTable();
   #history;
-  #position;
+  // The next output sample lies at index + phase / toHz of the history: whole numbers, because
+  // rounding would add up.
+  #index;
+  #phase = 0;
 
-  /** @param {{fromHz: number, toHz: number}} rates */
+  /** @param {{fromHz: number, toHz: number}} rates whole numbers */
   constructor({ fromHz, toHz }) {
-    this.#step = fromHz / toHz;
-    // Going down, what the lower rate cannot carry has to be filtered out first.
+    this.#fromHz = fromHz;
+    this.#toHz = toHz;
+    // Going down, what the lower rate cannot carry has to be filtered out.
     this.#cutoff = Math.min(1, toHz / fromHz);
     this.#reach = Math.ceil(ZEROS / this.#cutoff);
-    this.#table = sincTable();
     this.#history = new Float32Array(this.#reach);
-    this.#position = this.#reach;
+    this.#index = this.#reach;
   }
 
   /**
@@ -33,17 +37,17 @@ export class Resampler {
     const input = new Float32Array(this.#history.length + samples.length);
     input.set(this.#history);
     input.set(samples, this.#history.length);
-    const end = input.length - this.#reach;
-    const count = Math.max(0, Math.ceil((end - this.#position) / this.#step));
-    const output = new Float32Array(count);
-    for (let i = 0; i < count; i += 1) {
-      output[i] = this.#interpolate(input, this.#position + i * this.#step);
+    const output = [];
+    while (this.#index + this.#reach < input.length) {
+      output.push(this.#interpolate(input));
+      this.#phase += this.#fromHz;
+      this.#index += Math.floor(this.#phase / this.#toHz);
+      this.#phase %= this.#toHz;
     }
-    this.#position += count * this.#step;
-    const used = Math.max(0, Math.floor(this.#position) - this.#reach);
+    const used = Math.min(input.length, this.#index - this.#reach);
     this.#history = input.slice(used);
-    this.#position -= used;
-    return output;
+    this.#index -= used;
+    return Float32Array.from(output);
   }
 
   /** @returns {Float32Array} the rest; the stream is over */
@@ -51,23 +55,22 @@ export class Resampler {
     return this.push(new Float32Array(this.#reach));
   }
 
-  #interpolate(input, position) {
-    const first = Math.max(0, Math.ceil(position - this.#reach));
-    const last = Math.min(input.length - 1, Math.floor(position + this.#reach));
+  #interpolate(input) {
+    const offset = this.#phase / this.#toHz;
     let sum = 0;
-    for (let i = first; i <= last; i += 1) {
-      const at = Math.abs(position - i) * this.#cutoff * STEPS;
+    for (let i = 1 - this.#reach; i <= this.#reach; i += 1) {
+      const at = Math.abs(offset - i) * this.#cutoff * STEPS;
       const below = Math.floor(at);
       const low = this.#table[below];
-      sum += input[i] * (low + (at - below) * (this.#table[below + 1] - low));
+      sum += input[this.#index + i] * (low + (at - below) * (this.#table[below + 1] - low));
     }
     return sum * this.#cutoff;
   }
 }
 
-/** Half of a sinc under a Hann window, from its middle to where it ends. */
+/** Half a sinc under a Hann window, from its middle to its end and some silence beyond. */
 function sincTable() {
-  const table = new Float32Array(ZEROS * STEPS + 2);
+  const table = new Float32Array((ZEROS + 1) * STEPS + 2);
   table[0] = 1;
   for (let i = 1; i < ZEROS * STEPS; i += 1) {
     const x = (Math.PI * i) / STEPS;
