@@ -148,7 +148,7 @@ async def test_connections_opened_and_dropped_at_random(busy: ServerProcess) -> 
 async def test_the_front_answers_while_all_workers_are_busy(busy: ServerProcess) -> None:
     async with asyncio.TaskGroup() as group:
         for _ in range(20):
-            group.create_task(speak(busy.flowing_url, LONG, voice="sine"))
+            group.create_task(speak(busy.flowing_url, LONG[:40], voice="sine"))
         async with httpx.AsyncClient() as http:
             for _ in range(20):
                 answer = await http.get(f"http://{busy.address}/healthz")
