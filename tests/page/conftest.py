@@ -1,0 +1,37 @@
+"""A browser for the tests of the page, and pages in it that report what went wrong in them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from chromium import ChromiumMissingError, chromium, chromium_path, in_ci
+from playwright.async_api import Browser
+from speech_page import OpenPage, PageOpener
+
+
+@pytest.fixture(scope="session")
+def chromium_executable() -> str:
+    """Its path. Without one the tests are skipped; in CI they fail."""
+    try:
+        return chromium_path()
+    except ChromiumMissingError as missing:
+        if in_ci():
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="module")
+async def browser(chromium_executable: str) -> AsyncIterator[Browser]:
+    """One per module: it starts in half a second, and must not outlive the module's event loop."""
+    async with chromium(chromium_executable) as browser:
+        yield browser
+
+
+@pytest.fixture
+async def open_page(browser: Browser) -> AsyncIterator[OpenPage]:
+    """Opens pages, each in a profile of its own. A console error in any of them fails the test."""
+    opener = PageOpener(browser)
+    yield opener.open
+    problems = await opener.close()
+    assert not problems
