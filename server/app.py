@@ -6,18 +6,14 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from starlette.staticfiles import StaticFiles
 
 from server.auth import Authenticator
-from server.endpoints import nls_rest, operations, voices
+from server.endpoints import nls_rest, operations, pages, voices
 from server.endpoints.flowing import flowing_speech
 from server.endpoints.services import Services
 from server.metrics import Metrics
@@ -31,9 +27,6 @@ from server.speech.voices import AliasTable
 MODEL_KINDS = {"espeak": "models.espeak:EspeakModel"}
 """Built-in kinds of models; anything else is an import path."""
 _DEFAULT_WORKERS = 2
-_HERE = Path(__file__).parent
-STATIC = _HERE / "static" if (_HERE / "static").is_dir() else _HERE.parent / "static"
-"""The pages: inside the package when installed, beside it in a checkout."""
 
 
 def build_app(settings: Settings) -> Starlette:
@@ -93,9 +86,9 @@ def _routes() -> list[BaseRoute]:
         Route("/readyz", operations.readyz),
         Route("/metrics", operations.metrics),
         Route("/status", operations.status),
-        Route("/", _index),
-        Route("/ws/v1/tts/test", _index),
-        Mount("/static", StaticFiles(directory=STATIC)),
+        Route("/", pages.index),
+        Route("/ws/v1/tts/test", pages.nested_index),
+        Mount("/static", pages.PageFiles()),
     ]
 
 
@@ -124,7 +117,3 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
         await grammars
         await services.pool.close()
         services.speech.close()
-
-
-async def _index(_request: Request) -> Response:
-    return FileResponse(STATIC / "index.html")

@@ -1,0 +1,116 @@
+// The server's HTTP endpoints, wherever it lies.
+
+import { serverBase, speechAddress } from "./addresses.js";
+
+/** Any will do; some servers are set to want one. */
+const APPKEY = "cosystream";
+
+/** `adviceKey` as in AliyunError; `status` is the vendor's number, or 0. */
+export class ServerError extends Error {
+  /** @param {{status?: number, text: string, adviceKey: string}} failure */
+  constructor({ status = 0, text, adviceKey }) {
+    super(text);
+    this.name = "ServerError";
+    this.status = status;
+    this.text = text;
+    this.adviceKey = adviceKey;
+  }
+}
+
+export class Server {
+  /**
+   * @param {string} pageUrl the page's own address
+   * @param {() => string} token "" for none
+   */
+  constructor(pageUrl, token) {
+    this.base = serverBase(pageUrl);
+    this.speechUrl = speechAddress(pageUrl);
+    this.token = token;
+  }
+
+  /** @returns {Promise<{models: object[], voices: object[]}>} */
+  voices() {
+    return this.#json("stream/v1/tts/voices/info");
+  }
+
+  /** @returns {Promise<object>} version, sessions, queue and workers */
+  status() {
+    return this.#json("status");
+  }
+
+  /**
+   * @param {object} body of the HTTP synthesis
+   * @param {AbortSignal} signal
+   * @returns {Promise<Blob>}
+   */
+  async speech(body, signal) {
+    const headers = { "Content-Type": "application/json" };
+    const request = {
+      method: "POST",
+      headers,
+      body: JSON.stringify({ appkey: APPKEY, ...body }),
+      signal,
+    };
+    return (await this.#ask("stream/v1/tts", request)).blob();
+  }
+
+  /**
+   * @param {{name: string, text: string, audio: Blob, fileName: string}} recording text: what is
+   *   said in it
+   * @returns {Promise<{name: string, report?: Record<string, unknown>}>}
+   */
+  async clone({ name, text, audio, fileName }) {
+    const body = new FormData();
+    body.append("name", name);
+    body.append("text", text);
+    body.append("audio", audio, fileName);
+    return (await this.#ask("v1/voices", { method: "POST", body })).json();
+  }
+
+  /** @param {string} name of a cloned voice */
+  async forget(name) {
+    await this.#ask(`v1/voices/${encodeURIComponent(name)}`, { method: "DELETE" });
+  }
+
+  async #json(path) {
+    return (await this.#ask(path, {})).json();
+  }
+
+  async #ask(path, { headers = {}, ...request }) {
+    const token = this.token();
+    let response;
+    try {
+      response = await fetch(new URL(path, this.base), {
+        ...request,
+        headers: token ? { ...headers, "X-NLS-Token": token } : headers,
+        referrerPolicy: "no-referrer",
+      });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new ServerError({ text: error.message, adviceKey: "unreachable" });
+    }
+    if (!response.ok) throw await refusal(response);
+    return response;
+  }
+}
+
+const ADVICE = new Map([
+  [401, "token"],
+  [403, "token"],
+  [429, "busy"],
+  [503, "busy"],
+]);
+
+async function refusal(response) {
+  const fallback = response.status < 500 ? "parameter" : "server";
+  const adviceKey = ADVICE.get(response.status) ?? fallback;
+  let said = {};
+  try {
+    said = await response.json();
+  } catch {
+    // A proxy's page in HTML: the status line has to do.
+  }
+  const nested = typeof said.error === "object" ? said.error?.message : said.error;
+  const text = said.message ?? nested ?? `HTTP ${response.status} ${response.statusText}`;
+  return new ServerError({ status: said.status ?? response.status, text, adviceKey });
+}
