@@ -34,6 +34,13 @@ export class MediaElementOutput {
     this.audio.src = this.#url;
   }
 
+  /** Within the click: some browsers then let the element be played later. */
+  unlock() {
+    // It is refused or interrupted; the `play` that counts tells what is wrong.
+    this.audio.play().catch(() => {});
+    this.audio.pause();
+  }
+
   async play() {
     try {
       await this.audio.play();

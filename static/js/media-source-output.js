@@ -21,7 +21,8 @@ export class MediaSourceOutput extends MediaElementOutput {
   #queuedBytes = 0;
   #complete = false;
   #due = true;
-  #wantsPlay = true;
+  /** holding: waits for the margin; starting: the element was told to play; playing: it does */
+  #phase = "holding";
   #startMs = START_MS;
   #dryMs = null;
   #minBufferedS = Infinity;
@@ -49,9 +50,7 @@ export class MediaSourceOutput extends MediaElementOutput {
     this.audio.onwaiting = () => this.#ranDry();
     this.audio.ontimeupdate = () => this.#feed();
     this.open(this.#source);
-    // Within the click: the element may then be played later, when there is something to play.
-    this.play();
-    this.audio.pause();
+    this.unlock();
   }
 
   push(chunk) {
@@ -83,15 +82,18 @@ export class MediaSourceOutput extends MediaElementOutput {
   }
 
   playing() {
+    if (this.#phase === "holding") return;
+    this.#phase = "playing";
     if (this.#dryMs !== null) this.#underrunMs += performance.now() - this.#dryMs;
     this.#dryMs = null;
     super.playing();
   }
 
   #ranDry() {
-    if (this.over || this.#wantsPlay || this.audio.seeking) return;
+    // An element that starts waits as well, and so does one that has reached the end.
+    if (this.over || this.#phase !== "playing") return;
     if (this.#complete && !this.#queue.length) return;
-    this.#wantsPlay = true;
+    this.#phase = "holding";
     this.audio.pause();
     if (!this.#due) {
       this.#pauses += 1;
@@ -107,9 +109,10 @@ export class MediaSourceOutput extends MediaElementOutput {
   #feed() {
     if (this.over || !this.#buffer || this.#buffer.updating) return;
     const leadS = this.bufferedS();
-    if (this.#due && !this.#wantsPlay) this.#minBufferedS = Math.min(this.#minBufferedS, leadS);
-    if (this.#wantsPlay && (1000 * leadS >= this.#startMs || (leadS > 0 && !this.#due))) {
-      this.#wantsPlay = false;
+    const holding = this.#phase === "holding";
+    if (this.#due && this.#phase === "playing") this.#minBufferedS = Math.min(this.#minBufferedS, leadS);
+    if (holding && (1000 * leadS >= this.#startMs || (leadS > 0 && !this.#due))) {
+      this.#phase = "starting";
       this.play();
     }
     if (this.#evict(KEEP_BEHIND_S + 10, KEEP_BEHIND_S)) return;

@@ -6,6 +6,7 @@ import { WavError, WavReader } from "./wav.js";
 const WORKLET = new URL("./jitter-worklet.js", import.meta.url);
 /** Samples per call where there is no AudioWorklet; smaller blocks stutter on the main thread. */
 const SCRIPT_BLOCK = 2048;
+const FADE_S = 0.01;
 const SILENCE_TIMEOUT_MS = 300;
 const CLOCK_TIMEOUT_MS = 3000;
 
@@ -16,6 +17,7 @@ export class WebAudioOutput {
   #sampleRate;
   #wav;
   #node = null;
+  #gain = null;
   #send = null;
   #report = { atS: 0, audible: false, stats: emptyStats() };
   #positionS = 0;
@@ -75,7 +77,8 @@ export class WebAudioOutput {
         engine.process(outputBuffer.getChannelData(0), playbackTime);
       this.#send = (message) => engine.receive(message);
     }
-    this.#node.connect(context.destination);
+    this.#gain = context.createGain();
+    this.#node.connect(this.#gain).connect(context.destination);
   }
 
   push(chunk) {
@@ -111,11 +114,21 @@ export class WebAudioOutput {
     const silentMs = await new Promise((resolve) => {
       this.#onSilent = resolve;
       this.#send({ type: "clear" });
+      if (this.path === "script-processor") resolve(this.#fadeOut());
       // A context that does not run (no click yet) answers nothing, and is silent already.
       setTimeout(() => resolve(performance.now()), SILENCE_TIMEOUT_MS);
     });
     this.#close();
     return Math.max(0, silentMs - calledMs);
+  }
+
+  /** Blocks of a ScriptProcessor that are under way take a quarter of a second; not through this. */
+  async #fadeOut() {
+    const endS = this.#context.currentTime + FADE_S;
+    this.#gain.gain.setValueAtTime(1, this.#context.currentTime);
+    this.#gain.gain.linearRampToValueAtTime(0, endS);
+    await new Promise((resolve) => setTimeout(resolve, 2000 * FADE_S));
+    return this.#wallMs(endS);
   }
 
   stats() {
@@ -168,7 +181,7 @@ export class WebAudioOutput {
     this.#position();
     this.#state = "over";
     clearTimeout(this.#watch);
-    this.#node.disconnect();
+    this.#gain.disconnect();
     if (this.#ownsContext) this.#context.close().catch(() => {});
   }
 

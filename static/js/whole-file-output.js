@@ -13,6 +13,7 @@ export class WholeFileOutput extends MediaElementOutput {
   constructor({ format, sampleRate, emit }) {
     super({ emit });
     this.#stream = { format, sampleRate };
+    this.unlock();
   }
 
   push(chunk) {
