@@ -344,13 +344,14 @@ def test_streams_do_not_wait_for_one_another(espeak: EspeakModel) -> None:
 
 
 def test_closing_a_stream_stops_the_library(capfd: pytest.CaptureFixture[str]) -> None:
+    before = set(psutil.Process().children())
     model = EspeakModel()
     try:
+        (host,) = set(psutil.Process().children()) - before
         stream = model.synthesize(SynthesisRequest(voice="中文女"), "好" * 1000)
         next(stream)
-        speaking = psutil.Process().children(recursive=True)[-1:]
-        host = speaking[0].parent()
-        assert host in psutil.Process().children()
+        speaking = host.children()
+        assert len(speaking) == 1
         stream.close()
         gone, alive = psutil.wait_procs(speaking, timeout=10)
         assert (gone, alive) == (speaking, [])
@@ -395,13 +396,18 @@ def test_the_library_does_not_outlive_its_worker() -> None:
     assert psutil.wait_procs(hosts, timeout=10)[1] == []
 
 
-def test_a_crash_of_the_library_is_one_failed_synthesis(espeak: EspeakModel) -> None:
-    stream = espeak.synthesize(SynthesisRequest(voice="中文女"), "好" * 1000)
-    next(stream)
-    (host,) = (each for each in psutil.Process().children() if each.children())
-    for child in host.children():
-        child.kill()
-    with pytest.raises(ModelError) as caught:
-        list(stream)
-    assert caught.value.code == "failed"
-    assert len(speech(espeak, "你好")) > 0
+def test_a_crash_of_the_library_is_one_failed_synthesis() -> None:
+    before = set(psutil.Process().children())
+    model = EspeakModel()
+    try:
+        (host,) = set(psutil.Process().children()) - before
+        stream = model.synthesize(SynthesisRequest(voice="中文女"), "好" * 1000)
+        next(stream)
+        for child in host.children():
+            child.kill()
+        with pytest.raises(ModelError) as caught:
+            list(stream)
+        assert caught.value.code == "failed"
+        assert len(speech(model, "你好")) > 0
+    finally:
+        model.close()
