@@ -10,6 +10,7 @@ const MAX_START_MS = 1000;
 const LEAD_S = 60;
 const KEEP_BEHIND_S = 30;
 const APPEND_BYTES = 1 << 18;
+const LEAST_APPEND_BYTES = 1 << 10;
 
 export class MediaSourceOutput extends MediaElementOutput {
   path = "media-source";
@@ -18,7 +19,7 @@ export class MediaSourceOutput extends MediaElementOutput {
   #buffer = null;
   /** @type {ArrayBuffer[]} */
   #queue = [];
-  #queuedBytes = 0;
+  #appendBytes = APPEND_BYTES;
   #complete = false;
   #due = true;
   /** holding: waits for the margin; starting: the element was told to play; playing: it does */
@@ -55,7 +56,6 @@ export class MediaSourceOutput extends MediaElementOutput {
 
   push(chunk) {
     this.#queue.push(chunk);
-    this.#queuedBytes += chunk.byteLength;
     this.#due = true;
     this.#feed();
   }
@@ -130,17 +130,17 @@ export class MediaSourceOutput extends MediaElementOutput {
       this.#buffer.appendBuffer(bytes);
     } catch (error) {
       if (error.name !== "QuotaExceededError") throw error;
-      // The next timeupdate tries again, when more of it has been heard.
+      // The next timeupdate tries again, when more was heard, and with less.
+      this.#appendBytes = Math.max(LEAST_APPEND_BYTES, this.#appendBytes / 2);
       this.#evict(1, 1);
       return;
     }
     this.#queue.splice(0, count);
-    this.#queuedBytes -= bytes.byteLength;
   }
 
   #countForAppend() {
     let bytes = 0;
-    const over = this.#queue.findIndex((chunk) => (bytes += chunk.byteLength) > APPEND_BYTES);
+    const over = this.#queue.findIndex((chunk) => (bytes += chunk.byteLength) > this.#appendBytes);
     return over < 0 ? this.#queue.length : Math.max(1, over);
   }
 
