@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
+import stat
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
@@ -92,20 +95,52 @@ class FileOutput(AudioOutput):
 
 
 class StreamOutput(AudioOutput):
-    """Standard output, byte for byte as it comes."""
+    """Standard output, byte for byte as it comes.
+
+    A pipe whose reader is slow, a player for instance, must not stop this process: it has pings to
+    answer and a Ctrl-C to obey. A file is written directly, since it is never full for long.
+    """
 
     label = "standard output"
 
+    def __init__(self) -> None:
+        self._pipe: asyncio.StreamWriter | None = None
+        self._is_pipe = not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+
     async def write(self, data: bytes) -> None:
-        """Pass on at once: whoever reads may be a player."""
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        """Pass on at once, and wait while the reader has enough."""
+        try:
+            if not self._is_pipe:
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
+                return
+            if self._pipe is None:
+                self._pipe = await _open_pipe()
+            self._pipe.write(data)
+            await self._pipe.drain()
+        except ConnectionError as error:
+            # asyncio's word for it; the command line ends quietly on this one.
+            raise BrokenPipeError from error
+        except OSError as error:
+            raise CommandError(f"standard output: {error.strerror}") from error
 
     async def finish(self) -> None:
-        """Nothing is held back."""
+        """All has been passed on: `write` waits for it."""
 
     async def abort(self) -> None:
-        """Nothing is held back."""
+        """Leave what the reader has not taken."""
+        if self._pipe is not None:
+            self._pipe.transport.abort()
+
+
+async def _open_pipe() -> asyncio.StreamWriter:
+    """A writer whose `drain` waits until everything has been passed on."""
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.connect_write_pipe(
+        lambda: asyncio.streams.FlowControlMixin(loop=loop), sys.stdout.buffer
+    )
+    transport.set_write_buffer_limits(high=0)
+    return asyncio.StreamWriter(transport, protocol, None, loop)
 
 
 class PlayerOutput(AudioOutput):
