@@ -1,4 +1,4 @@
-// N listeners at once, without loudspeakers: how long each waits, and where it would have stuttered.
+// N listeners at once, without loudspeakers: how long each waits, and where it would stutter.
 
 import { AliyunClient } from "./aliyun-client.js";
 import { median, percentile } from "./statistics.js";
@@ -83,9 +83,10 @@ async function runSession({
   const pcm = { ...parameters, format: "pcm", sample_rate: parameters.sample_rate ?? 16000 };
   let error = null;
   client.addEventListener("audio", ({ detail }) => {
-    const chunk = { atMs: performance.now(), audioS: detail.byteLength / PCM_BYTES / pcm.sample_rate };
-    chunks.push(chunk);
-    timings.chunk(chunk.atMs, chunk.audioS);
+    const atMs = performance.now();
+    const audioS = detail.byteLength / PCM_BYTES / pcm.sample_rate;
+    chunks.push({ atMs, audioS });
+    timings.chunk(atMs, audioS);
   });
   const abort = () => client.close();
   signal?.addEventListener("abort", abort);

@@ -62,6 +62,7 @@ export class MediaSourceOutput extends MediaElementOutput {
 
   rest() {
     this.#due = false;
+    this.#feed();
   }
 
   finish() {
@@ -109,17 +110,23 @@ export class MediaSourceOutput extends MediaElementOutput {
   #feed() {
     if (this.over || !this.#buffer || this.#buffer.updating) return;
     const leadS = this.bufferedS();
-    const holding = this.#phase === "holding";
-    if (this.#due && this.#phase === "playing") this.#minBufferedS = Math.min(this.#minBufferedS, leadS);
-    if (holding && (1000 * leadS >= this.#startMs || (leadS > 0 && !this.#due))) {
-      this.#phase = "starting";
-      this.play();
-    }
+    this.#watchLead(leadS);
     if (this.#evict(KEEP_BEHIND_S + 10, KEEP_BEHIND_S)) return;
     if (this.#queue.length) {
       if (leadS < LEAD_S) this.#append();
     } else if (this.#complete && this.#source.readyState === "open") {
       this.#end();
+    }
+  }
+
+  #watchLead(leadS) {
+    if (this.#due && this.#phase === "playing") {
+      this.#minBufferedS = Math.min(this.#minBufferedS, leadS);
+    }
+    const marginMs = this.#due ? this.#startMs : 1;
+    if (this.#phase === "holding" && 1000 * leadS >= marginMs) {
+      this.#phase = "starting";
+      this.play();
     }
   }
 

@@ -124,13 +124,13 @@ export function javascript(url, token, params, text) {
   const address = new URL(speechAddress(url));
   if (token) address.searchParams.set("token", token);
   const pcm = format === "pcm";
-  return `// Save it as speech.mjs and run: node speech.mjs (22 or newer), or paste it into a browser's console.
+  return `// node speech.mjs (22 or newer), or paste it into the console of a browser.
 async function speak() {
   const url = ${JSON.stringify(address.href)};
   const parameters = ${JSON.stringify(defined(params), null, 2).replaceAll("\n", "\n  ")};
   const text = ${JSON.stringify(text)};
-  const newId = () =>
-    Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
+  const hex = (byte) => byte.toString(16).padStart(2, "0");
+  const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), hex).join("");
   const taskId = newId();
   const audio = [];
   const server = new WebSocket(url);
@@ -212,13 +212,15 @@ function shellQuote(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** JSON is Python but for its three names, and strings are never among the values here. */
+/** JSON is Python but for the names of its constants. */
 function pythonLiteral(parameters) {
   const value = (item) => {
     if (item === true) return "True";
     if (item === false) return "False";
     return JSON.stringify(item);
   };
-  const lines = Object.entries(parameters).map(([k, v]) => `    ${JSON.stringify(k)}: ${value(v)},`);
+  const lines = Object.entries(parameters).map(
+    ([name, item]) => `    ${JSON.stringify(name)}: ${value(item)},`,
+  );
   return `{\n${lines.join("\n")}\n}`;
 }

@@ -18,7 +18,9 @@ import { median, percentile } from "./statistics.js";
  *   includes waiting for text, so it says little while text trickles in
  */
 
-/** @typedef {"connect" | "connected" | "start" | "started" | "text" | "audible" | "completed"} Mark */
+/**
+ * @typedef {"connect" | "connected" | "start" | "started" | "text" | "audible" | "completed"} Mark
+ */
 
 export class Timings {
   /** @type {Map<Mark, number>} */

@@ -122,7 +122,7 @@ export class WebAudioOutput {
     return Math.max(0, silentMs - calledMs);
   }
 
-  /** Blocks of a ScriptProcessor that are under way take a quarter of a second; not through this. */
+  /** Silence ahead of the blocks that a ScriptProcessor has under way, a quarter of a second. */
   async #fadeOut() {
     const endS = this.#context.currentTime + FADE_S;
     this.#gain.gain.setValueAtTime(1, this.#context.currentTime);
@@ -208,8 +208,9 @@ export class WebAudioOutput {
     const beginS = this.#context.currentTime;
     return setTimeout(() => {
       if (this.#context.currentTime > beginS) return;
-      const waiting = this.#context.state === "suspended";
-      this.#fail(waiting ? "autoplay" : "no-device", `the audio clock stands (${this.#context.state})`);
+      const { state } = this.#context;
+      const adviceKey = state === "suspended" ? "autoplay" : "no-device";
+      this.#fail(adviceKey, `the audio clock stands (${state})`);
     }, CLOCK_TIMEOUT_MS);
   }
 }

@@ -6,7 +6,11 @@ import { runLoadTest, summarize } from "../../../static/js/load-test.js";
 import { fakeWebSocket, speaking } from "./fake-server.mjs";
 
 const HALF_SECOND = new ArrayBuffer(16000);
-const OPTIONS = { url: "ws://host/ws/v1/tts", parameters: { format: "mp3", voice: "x" }, text: "hi" };
+const OPTIONS = {
+  url: "ws://host/ws/v1/tts",
+  parameters: { format: "mp3", voice: "x" },
+  text: "hi",
+};
 
 const against = (WebSocket) => () => new AliyunClient({ WebSocket });
 

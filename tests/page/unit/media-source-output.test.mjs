@@ -112,7 +112,8 @@ async function open() {
   const audio = FakeAudio.last;
   const source = FakeMediaSource.last;
   source.onsourceopen();
-  return { output, audio, source, buffer: source.buffer, types: () => events.map(([type]) => type) };
+  const types = () => events.map(([type]) => type);
+  return { output, audio, source, buffer: source.buffer, types };
 }
 
 const originals = {};
@@ -158,6 +159,16 @@ describe("a stream", () => {
     output.push(seconds(0.05));
     output.finish();
     await settled();
+    assert.equal(audio.playing, true);
+    await output.stop();
+  });
+
+  test("so does a short one that nothing is due after for now", async () => {
+    const { output, audio } = await open();
+    output.push(seconds(0.05));
+    await settled();
+    assert.equal(audio.playing, false);
+    output.rest();
     assert.equal(audio.playing, true);
     await output.stop();
   });
@@ -278,7 +289,8 @@ describe("running dry", () => {
     const { output, audio } = await playing();
     output.finish();
     audio.onwaiting();
-    assert.equal(output.stats().underruns, 0);
+    const { underruns, pauses } = output.stats();
+    assert.deepEqual({ underruns, pauses }, { underruns: 0, pauses: 0 });
     await output.stop();
   });
 });

@@ -11,8 +11,10 @@ const RATES = [
   [44100, 16000],
 ];
 
-const sine = (hz, rate, seconds) =>
-  Float32Array.from({ length: rate * seconds }, (_, i) => 0.5 * Math.sin((2 * Math.PI * hz * i) / rate));
+const sine = (hz, rate, seconds) => {
+  const step = (2 * Math.PI * hz) / rate;
+  return Float32Array.from({ length: rate * seconds }, (_, i) => 0.5 * Math.sin(step * i));
+};
 
 function resample(samples, fromHz, toHz, piece) {
   const resampler = new Resampler({ fromHz, toHz });

@@ -52,8 +52,9 @@ test("each message replaces what was known of its sentence", () => {
 test("text that arrives in pieces is one text", () => {
   const subtitles = new Subtitles();
   subtitles.append("你好");
-  subtitles.append("😀。再");
+  subtitles.append("😀。");
   subtitles.end({ index: 1, subtitles: [whole(0, 500, 0, 4)] });
+  subtitles.append("再");
   subtitles.append("见。");
   subtitles.end({ index: 2, subtitles: [whole(500, 900, 4, 7)] });
   assert.deepEqual(subtitles.items().map(({ text }) => text), ["你好😀。", "再见。"]);

@@ -73,7 +73,8 @@ class FakeWorkletNode {
   constructor(context, name, { processorOptions }) {
     assert.equal(name, "jitter");
     const post = (data) => this.port.onmessage({ data: structuredClone(data) });
-    const engine = new JitterEngine({ sampleRate: context.sampleRate, post, jitter: processorOptions });
+    const { sampleRate } = context;
+    const engine = new JitterEngine({ sampleRate, post, jitter: processorOptions });
     this.port = {
       postMessage: (data, transfer = []) => engine.receive(structuredClone(data, { transfer })),
     };
