@@ -129,7 +129,7 @@ class StreamOutput(AudioOutput):
 
     async def abort(self) -> None:
         """Leave what the reader has not taken."""
-        if self._pipe is not None:
+        if self._pipe is not None and not self._pipe.is_closing():
             self._pipe.transport.abort()
 
 

@@ -167,3 +167,27 @@ def test_ctrl_c_stops_the_real_servers_task(server: ServerProcess) -> None:
     while cancelled() == before and time.monotonic() < deadline_s:
         time.sleep(0.01)
     assert cancelled() == before + 1
+
+
+LONG = "你好，很高兴认识你。" * 40
+"""More audio than a pipe holds."""
+
+
+def test_a_reader_that_leaves_ends_it_quietly(server_url: str) -> None:
+    arguments = ("say", LONG, "--url", server_url, "-o", "-", "--format", "pcm")
+    with running(*arguments, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1000)
+        process.stdout.close()
+        assert process.wait(WAIT_S) == 1
+        assert process.stderr is not None
+        assert b"Traceback" not in process.stderr.read()
+
+
+def test_ctrl_c_is_obeyed_while_the_reader_takes_nothing(server_url: str) -> None:
+    arguments = ("say", LONG, "--url", server_url, "-o", "-", "--format", "pcm")
+    with running(*arguments, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1000)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(WAIT_S) == 130
