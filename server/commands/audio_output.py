@@ -105,7 +105,8 @@ class StreamOutput(AudioOutput):
 
     def __init__(self) -> None:
         self._pipe: asyncio.StreamWriter | None = None
-        self._is_pipe = not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+        mode = os.fstat(sys.stdout.fileno()).st_mode
+        self._is_pipe = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
     async def write(self, data: bytes) -> None:
         """Pass on at once, and wait while the reader has enough."""
@@ -136,8 +137,10 @@ class StreamOutput(AudioOutput):
 async def _open_pipe() -> asyncio.StreamWriter:
     """A writer whose `drain` waits until everything has been passed on."""
     loop = asyncio.get_running_loop()
+    # The transport closes what it is given, and others still want standard output.
+    own = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     transport, protocol = await loop.connect_write_pipe(
-        lambda: asyncio.streams.FlowControlMixin(loop=loop), sys.stdout.buffer
+        lambda: asyncio.streams.FlowControlMixin(loop=loop), own
     )
     transport.set_write_buffer_limits(high=0)
     return asyncio.StreamWriter(transport, protocol, None, loop)
