@@ -4,6 +4,9 @@
 
 /** Fires `change` after the language has changed and the document says it. */
 export class I18n extends EventTarget {
+  /** Making one costs more than a figure that changes ten times a second may. */
+  #formats = new Map();
+
   /**
    * @param {Record<string, Messages>} catalogs by locale; all have the same keys
    * @param {string} locale
@@ -37,8 +40,14 @@ export class I18n extends EventTarget {
    * @returns {string}
    */
   number(value, digits = 0) {
-    const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
-    return new Intl.NumberFormat(this.locale, options).format(value);
+    const key = `${this.locale} ${digits}`;
+    let format = this.#formats.get(key);
+    if (!format) {
+      const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+      format = new Intl.NumberFormat(this.locale, options);
+      this.#formats.set(key, format);
+    }
+    return format.format(value);
   }
 
   /**

@@ -39,7 +39,7 @@ class Page {
     const locale =
       kept in CATALOGS ? kept : preferredLocale(navigator.languages, Object.keys(CATALOGS));
     this.i18n = new I18n(CATALOGS, locale);
-    connectTheme(byId("theme"), this.#memory);
+    connectTheme(byId("theme"), this.#memory, () => this.output.redraw());
     this.form = new Form(this.#memory);
     if (!this.form.value("text")) this.form.set("text", SAMPLES[locale]);
     const token = new URL(location.href).searchParams.get("token");

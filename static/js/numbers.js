@@ -105,6 +105,7 @@ export class Numbers {
       const shown = figure.show(known, this.i18n);
       cell.className = shown === null ? "none" : figure.bad?.(known) ? "bad" : "";
       const [value, detail] = shown ?? ["–", ""];
+      if (cell.textContent === (detail ? `${value} ${detail}` : value)) continue;
       cell.replaceChildren(value, ...(detail ? [" ", element("small", {}, detail)] : []));
     }
   }

@@ -71,6 +71,12 @@ export class OutputView {
     this.#follow();
   }
 
+  /** The colours have changed. */
+  redraw() {
+    this.waveform.draw();
+    this.numbers.sparkline.draw();
+  }
+
   /**
    * @param {string} key of a message, or a function that makes the words
    * @param {Record<string, unknown>} [values]
@@ -214,8 +220,9 @@ export class OutputView {
 
   #waveformWords(joins) {
     if (joins) return this.i18n.t("waveform.joins", { n: this.i18n.number(joins) });
-    const late = this.#session && !this.#session.recording.readable;
-    return this.i18n.t(late ? "waveform.late" : "waveform.empty");
+    const coded = this.#session && !this.#session.recording.readable;
+    const state = this.waveform.empty ? "late" : "decoded";
+    return this.i18n.t(`waveform.${coded ? state : "empty"}`);
   }
 
   #words() {

@@ -64,8 +64,8 @@ export class Session extends EventTarget {
     const opening = this.#openPlayer();
     try {
       this.#mark("connect");
-      await Promise.all([opening, this.#client.connect(this.server)]);
-      this.#mark("connected");
+      const connecting = this.#client.connect(this.server).then(() => this.#mark("connected"));
+      await Promise.all([opening, connecting]);
       this.#mark("start");
       await this.#client.start(this.parameters);
       this.#become("speaking");
@@ -75,7 +75,7 @@ export class Session extends EventTarget {
       if (this.#abort.signal.aborted) return;
       this.#client.close();
       await this.#playToEnd();
-      this.#become("done");
+      if (!this.#abort.signal.aborted) this.#become("done");
     } catch (error) {
       this.#fail({ adviceKey: "page", text: error.message, ...error });
       if (!error.adviceKey) throw error;

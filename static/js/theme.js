@@ -7,8 +7,9 @@ const THEMES = ["auto", "light", "dark"];
  *
  * @param {HTMLSelectElement} select
  * @param {import("./memory.js").Memory} memory
+ * @param {() => void} changed draws anew what is drawn by scripts
  */
-export function connectTheme(select, memory) {
+export function connectTheme(select, memory, changed) {
   const kept = memory.read("theme", "auto");
   select.value = THEMES.includes(kept) ? kept : "auto";
   const show = () => {
@@ -17,6 +18,8 @@ export function connectTheme(select, memory) {
   select.addEventListener("change", () => {
     memory.write("theme", select.value);
     show();
+    changed();
   });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
   show();
 }

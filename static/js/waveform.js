@@ -51,12 +51,20 @@ export class Waveform extends EventTarget {
 
   /** @param {number} positionS what is heard */
   heard(positionS) {
-    if (positionS === this.#positionS) return;
+    const movedSamples = Math.abs(positionS - this.#positionS) * this.#sampleRate;
+    // A picture in which nothing moves by a pixel need not be drawn again.
+    if (movedSamples < this.#view.length / this.canvas.clientWidth) return;
     this.#positionS = positionS;
     this.#view.follow(positionS * this.#sampleRate);
     this.draw();
   }
 
+  /** Nothing is there to be seen. */
+  get empty() {
+    return this.#track.length === 0;
+  }
+
+  /** Borders between two chunks. */
   get joins() {
     return this.#track.borders.length;
   }

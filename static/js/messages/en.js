@@ -114,6 +114,7 @@ export const en = {
   "waveform.fit.title": "Show the whole recording",
   "waveform.empty": "Drawn as audio arrives",
   "waveform.late": "This format is drawn when it is complete",
+  "waveform.decoded": "Decoded from the complete file; a codec has no joins of chunks",
   "waveform.joins": "Dashed lines: {n} joins of chunks",
   "waveform.steps": "Join {n} of {all} at {s} s: step {step} %, beside it up to {beside} %",
 
@@ -131,7 +132,7 @@ export const en = {
   "numbers.underruns": "Underruns",
   "numbers.underruns.title": "How often playback ran dry while audio was due",
   "numbers.underruns.ms": "{ms} ms",
-  "numbers.underruns.pauses": "{n} waits for text",
+  "numbers.underruns.pauses": "waited {n}× for text",
   "numbers.buffer": "Buffer",
   "numbers.buffer.title":
     "Audio that has arrived and was not heard yet: now, lowest, and its course",
@@ -233,7 +234,7 @@ export const en = {
   "clone.delete.sure": "Delete the voice {name}? This cannot be undone.",
   "clone.deleted": "The voice {name} is deleted.",
 
-  "error.token": "The token was refused",
+  "error.token": "The server wants a valid token",
   "error.token.advice":
     "Put a valid token into the Token field. The server's operator sets them with the setting tokens, or APPTOKEN.",
   "error.message": "The server did not understand a message",

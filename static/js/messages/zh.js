@@ -113,6 +113,7 @@ export const zh = {
   "waveform.fit.title": "显示整段录音",
   "waveform.empty": "音频到达时绘制",
   "waveform.late": "此格式在接收完整后绘制",
+  "waveform.decoded": "由完整文件解码；压缩格式没有音频块接缝",
   "waveform.joins": "虚线：{n} 处音频块接缝",
   "waveform.steps": "第 {n} 处接缝（共 {all} 处），{s} 秒：台阶 {step}%，附近最大 {beside}%",
 
@@ -227,7 +228,7 @@ export const zh = {
   "clone.delete.sure": "删除音色 {name}？此操作无法撤销。",
   "clone.deleted": "音色 {name} 已删除。",
 
-  "error.token": "令牌被拒绝",
+  "error.token": "服务器需要有效的令牌",
   "error.token.advice":
     "请在“令牌”一栏填写有效的令牌。服务器管理员用设置项 tokens 或 APPTOKEN 配置令牌。",
   "error.message": "服务器没有理解某条消息",
