@@ -33,6 +33,7 @@ class Page {
   #memory = new Memory();
   #models = [];
   #voicesFailure = null;
+  #turn = 0;
 
   constructor() {
     const kept = this.#memory.read("locale", "");
@@ -99,7 +100,11 @@ class Page {
   }
 
   async #run(parameters, begin) {
-    if (this.session && !this.session.over) await this.session.stop();
+    this.#turn += 1;
+    const turn = this.#turn;
+    await this.session?.stop();
+    // Whoever asks while the last run stops takes its place.
+    if (turn !== this.#turn) return;
     const { speechUrl: url } = this.server;
     const session = new Session({ url, token: this.server.token(), parameters, source: begin() });
     this.session = session;

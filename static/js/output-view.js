@@ -120,6 +120,7 @@ export class OutputView {
       return this.i18n.t("status.audible", { ms: n(firstAudibleMs) });
     }
     if (state !== "done") return this.i18n.t(`status.${state}`);
+    if (stopped && !chunks) return this.i18n.t("status.stopped.early");
     if (stopped && serverStopMs !== null) {
       return this.i18n.t("status.stopped", { silent: n(silentMs), server: n(serverStopMs) });
     }
@@ -137,17 +138,17 @@ export class OutputView {
   }
 
   #frame(final) {
-    const stats = this.#session.stats();
-    if (stats.positionS !== undefined) this.#position(stats.positionS);
+    this.#position(this.#session.positionS);
     const nowMs = performance.now();
     if (!final && nowMs - this.#numbersMs < NUMBERS_MS) return;
     this.#numbersMs = nowMs;
+    const stats = this.#session.stats();
     this.numbers.update(stats);
     if (stats.firstAudibleMs !== null && !final) this.numbers.sparkline.push(stats.bufferedMs);
-    if (stats.path)
-      byId("path").textContent = this.i18n.t(`path.${stats.path}`, {
-        ms: this.i18n.number(stats.startMs ?? 0),
-      });
+    if (stats.path) {
+      const ms = this.i18n.number(stats.startMs);
+      byId("path").textContent = this.i18n.t(`path.${stats.path}`, { ms });
+    }
     if (!this.#session.over) this.say(this.#said);
   }
 

@@ -35,6 +35,7 @@ export class Session extends EventTarget {
   #abort = new AbortController();
   #lastTextMs = null;
   #textComplete = false;
+  #stopping = null;
   #firstTextMs = null;
 
   /**
@@ -82,9 +83,18 @@ export class Session extends EventTarget {
     }
   }
 
-  /** Barge-in: silence at once, and the server stops as well. */
+  /** What is heard right now, in seconds of the audio. */
+  get positionS() {
+    return this.#player?.stats().positionS ?? 0;
+  }
+
+  /** Barge-in: silence at once, and the server stops as well. Settles when both have. */
   async stop() {
-    if (this.over || this.state === "stopping") return;
+    if (!this.over) this.#stopping ??= this.#stop();
+    await this.#stopping;
+  }
+
+  async #stop() {
     this.stopped = true;
     this.#become("stopping");
     this.#abort.abort();

@@ -93,6 +93,7 @@ export const en = {
   "status.audible": "Speaking, first sound after {ms} ms",
   "status.stopping": "Stopping …",
   "status.stopped": "Stopped: silent after {silent} ms, server stopped after {server} ms",
+  "status.stopped.early": "Stopped before anything was spoken",
   "status.silenced": "Stopped: silent after {silent} ms, the server had finished",
   "status.done": "Done, {s} s of speech",
   "status.nothing": "Done: there was nothing to say in this text",

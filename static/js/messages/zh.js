@@ -93,6 +93,7 @@ export const zh = {
   "status.audible": "正在朗读，{ms} 毫秒后听到第一个声音",
   "status.stopping": "正在停止……",
   "status.stopped": "已停止：{silent} 毫秒后静音，{server} 毫秒后服务器停止",
+  "status.stopped.early": "已停止，尚未开始朗读",
   "status.silenced": "已停止：{silent} 毫秒后静音，服务器此前已完成",
   "status.done": "完成，共 {s} 秒语音",
   "status.nothing": "完成：这段文本没有可读的内容",
