@@ -93,6 +93,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """`synthesize` accepts an iterator of text pieces and speaks before it has ended."""
     word_times: bool = False
     instruction: bool = False
+    sampling: bool = False
+    """Says a text differently each time unless `SynthesisRequest.seed` is given."""
     cloning: bool = False
 
 

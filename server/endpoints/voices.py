@@ -66,6 +66,7 @@ def _info(services: Services, name: str) -> dict[str, Any]:
             "text_stream": info.capabilities.text_stream,
             "word_times": info.capabilities.word_times,
             "instruction": info.capabilities.instruction,
+            "sampling": info.capabilities.sampling,
             "cloning": info.capabilities.cloning,
         }
         for info in services.pool.models.values()
