@@ -106,6 +106,7 @@ class SpeechService:
                     observer=self._metrics,
                     linger_s=self._settings.linger_ms / 1000,
                     keep_text=self._settings.log_texts,
+                    release=lease.release,
                     on_close=functools.partial(
                         self._close, lease, protocol, task_id, time.monotonic()
                     ),

@@ -41,6 +41,7 @@ from server.speech.voices import VoiceEntry
 FIRST_AUDIO_TARGET_S = 0.1
 """When a listener who hears nothing yet counts as run dry, after the text was there."""
 _SPEECH_S_PER_CHARACTER = 0.15
+_READS_AT_ONCE = 8
 
 
 class OpenStream(Protocol):
@@ -78,6 +79,8 @@ class SessionParts:
     observer: SessionObserver
     linger_s: float
     """A pause in the text after which what is there is spoken."""
+    release: Callable[[], None]
+    """Gives the task's place to the next; may be called more than once."""
     on_close: Callable[[SpeechSession], None]
     keep_text: bool = False
     """Remember the text, for the log."""
@@ -112,41 +115,37 @@ class SpeechSession:
     # --- Text in -----------------------------------------------------------------------------
 
     def feed(self, text: str) -> None:
-        """Take a piece of text of any size.
-
-        Raises:
-            SpeechError: SSML_INVALID, or the pool refuses.
-        """
+        """Take a piece of text of any size."""
         if self._text_ended or self._cancelled or not text:
             return
         self._tally.text_came(text, self._clock())
         if self._parts.keep_text:
             self.text += text
-        self._take(self._parts.reader.feed(text))
+        self._parts.reader.feed(text)
+        self._fill()
         self._restart_linger()
 
     def flush(self) -> None:
         """Speak all text that is there; more may come."""
         self._stop_linger()
         if not self._text_ended and not self._cancelled:
-            self._take(self._parts.reader.flush())
+            self._parts.reader.pause()
+            self._fill()
 
     def finish(self) -> None:
-        """No more text comes.
-
-        Raises:
-            SpeechError: SSML_INVALID, the document does not end; or the pool refuses.
-        """
+        """No more text comes."""
         self._stop_linger()
         if not self._text_ended and not self._cancelled:
             self._text_ended = True
-            self._take(self._parts.reader.finish())
+            self._parts.reader.finish()
+            self._fill()
             self._wakeup.set()
 
     def cancel(self) -> None:
         """Stop: models stop within one chunk, `events` ends with what has left so far."""
         self._cancelled = True
         self._stop_linger()
+        self._parts.release()
         for sentence in self._due():
             if sentence.stream is not None:
                 sentence.stream.cancel()
@@ -203,14 +202,16 @@ class SpeechSession:
 
     async def _next_sentence(self) -> _Sentence | None:
         self._current = None
+        self._fill()
         while not self._cancelled:
             if self._waiting:
                 self._current = self._waiting.popleft()
-                self._open_due()
+                self._fill()
                 return self._current
-            if self._text_ended:
-                return None
-            self.idle_since_s = self._clock()
+            if not self._parts.reader.unread:
+                if self._text_ended:
+                    return None
+                self.idle_since_s = self._clock()
             self._wakeup.clear()
             await self._wakeup.wait()
         return None
@@ -270,16 +271,33 @@ class SpeechSession:
 
     # --- Utterances to pool streams ----------------------------------------------------------
 
-    def _take(self, utterances: list[Utterance]) -> None:
-        if not utterances:
-            return
-        now_s = self._clock()
-        self._waiting.extend(_Sentence(utterance, now_s) for utterance in utterances)
-        if any(utterance.spoken for utterance in utterances):
-            self._tally.text_ready(now_s)
-        self.idle_since_s = None
-        self._open_due()
-        self._wakeup.set()
+    def _fill(self) -> None:
+        """Read as far ahead as may be synthesised now, and let the pool have it."""
+        try:
+            if not self._cancelled:
+                self._read_ahead()
+                self._open_due()
+        except SpeechError as error:
+            # Text may be read by a timer, where nobody could be told: `events` raises it.
+            self.fail(error)
+        if self._waiting or (self._text_ended and not self._parts.reader.unread):
+            self._wakeup.set()
+
+    def _read_ahead(self) -> None:
+        reader = self._parts.reader
+        for _ in range(_READS_AT_ONCE):
+            if len(self._due()) > limits.SESSION_LOOKAHEAD_SEGMENTS:
+                return
+            utterance = reader.read()
+            if utterance is not None:
+                self._waiting.append(_Sentence(utterance, self._clock()))
+                self.idle_since_s = None
+                if utterance.spoken:
+                    self._tally.text_ready(self._clock())
+            elif not reader.unread:
+                return
+        # Much text without anything to speak: others have their turn on the loop.
+        asyncio.get_running_loop().call_soon(self._fill)
 
     def _due(self) -> list[_Sentence]:
         """The sentences that may be synthesised now, the current one first."""
@@ -310,18 +328,11 @@ class SpeechSession:
 
     def _restart_linger(self) -> None:
         self._stop_linger()
-        if self._parts.reader.pending:
+        if self._parts.reader.waits_for_pause:
             loop = asyncio.get_running_loop()
-            self._linger = loop.call_later(self._parts.linger_s, self._text_paused)
+            self._linger = loop.call_later(self._parts.linger_s, self.flush)
 
     def _stop_linger(self) -> None:
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
-
-    def _text_paused(self) -> None:
-        try:
-            self.flush()
-        except SpeechError as error:
-            # No caller is there to be told; `events` raises it.
-            self.fail(error)

@@ -6,8 +6,10 @@ where in the task's text it came from, so that subtitles keep indices into the o
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from itertools import groupby
 
 from server.speech.normalizer import Normalizer
@@ -22,6 +24,9 @@ from server.speech.ssml import (
     split_ssml_blocks,
 )
 from server.speech.types import Prosody, SpeechOptions
+
+_SLICE_CHARACTERS = 256
+"""Text that is read in one go: well under a millisecond's work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +58,18 @@ class Utterance:
         return place, place
 
 
+class _Mark(Enum):
+    """What is in the text besides text."""
+
+    PAUSE = "pause"
+    END = "end"
+
+
 class UtteranceReader:
-    """Reads one task's text.
+    """Reads one task's text, no further than is asked for.
+
+    A client may send minutes of text at once; segmenting and normalising all of it before the first
+    sentence is spoken would keep this client waiting, and with it everybody on the event loop.
 
     Args:
         options: how the text is to be read: `ssml`, `clean_markup`, `expand_text`.
@@ -66,6 +81,8 @@ class UtteranceReader:
             language=language, clean_markup=options.clean_markup, expand=options.expand_text
         )
         self._language = language
+        self._inputs: deque[str | _Mark] = deque()
+        self._reading: Iterator[Utterance] = iter(())
         self._segmenter = Segmenter()
         self._base = 0
         """Where the segmenter's text begins in the task's."""
@@ -80,62 +97,88 @@ class UtteranceReader:
         """Marks that are still pending, for which it got one."""
 
     @property
-    def pending(self) -> str:
-        """Text that waits, for more or for a pause."""
-        return self._unanswered + self._segmenter.pending + self._unparsed
+    def waits_for_pause(self) -> bool:
+        """There is text of which some may only be spoken when it pauses."""
+        return bool(self._inputs or self._unanswered or self._segmenter.pending or self._unparsed)
 
-    def feed(self, text: str) -> list[Utterance]:
-        """Take a piece; return what can be spoken now.
+    def feed(self, text: str) -> None:
+        """Take a piece of text."""
+        for begin in range(0, len(text), _SLICE_CHARACTERS):
+            self._inputs.append(text[begin : begin + _SLICE_CHARACTERS])
 
-        Raises:
-            SpeechError: SSML_INVALID.
-        """
-        if self._parse:
-            self._unparsed += text
-            return self._read_blocks(final=False)
-        return self._audible(self._plain(self._segmenter.feed(text)))
-
-    def flush(self) -> list[Utterance]:
-        """Return all that can be spoken, because the text pauses.
+    def pause(self) -> None:
+        """Note that the text pauses here: all before it is to be spoken.
 
         If that is nothing although something came, the client, who may wait for the end of a
         sentence, gets an empty one.
         """
+        self._inputs.append(_Mark.PAUSE)
+
+    def finish(self) -> None:
+        """Note that the text ends here."""
+        self._inputs.append(_Mark.END)
+
+    @property
+    def unread(self) -> bool:
+        """`read` has not yet seen all that came."""
+        return bool(self._inputs)
+
+    def read(self) -> Utterance | None:
+        """The next utterance, None if none was found in a bounded amount of text.
+
+        Ask again while `unread`; after that more must come first.
+
+        Raises:
+            SpeechError: SSML_INVALID.
+        """
+        utterance = next(self._reading, None)
+        if utterance is None and self._inputs:
+            self._reading = self._take(self._inputs.popleft())
+            utterance = next(self._reading, None)
+        return utterance
+
+    def _take(self, taken: str | _Mark) -> Iterator[Utterance]:
+        if taken is _Mark.PAUSE:
+            yield from self._flush()
+        elif taken is _Mark.END:
+            if self._parse:
+                yield from self._read_blocks(final=True)
+            yield from self._audible(self._segmenter.finish())
+        elif self._parse:
+            self._unparsed += taken
+            yield from self._read_blocks(final=False)
+        else:
+            yield from self._audible(self._segmenter.feed(taken))
+
+    def _flush(self) -> Iterator[Utterance]:
         before = self._segmenter.pending
-        utterances = self._audible(self._plain(self._segmenter.flush()))
+        nothing = True
+        for utterance in self._audible(self._segmenter.flush()):
+            nothing = False
+            yield utterance
         text = self._unanswered or (before if before != self._answered else "")
-        if not utterances and text.strip():
+        if nothing and text.strip():
             at = self._base
-            utterances = [Utterance(text=text, text_begin=at, text_end=at, spoken="")]
+            yield Utterance(text=text, text_begin=at, text_end=at, spoken="")
         self._unanswered = ""
         # Marks alone stay with the segmenter; they are answered for once.
         self._answered = self._segmenter.pending
-        return utterances
 
-    def finish(self) -> list[Utterance]:
-        """Return the rest.
-
-        Raises:
-            SpeechError: SSML_INVALID, the document does not end.
-        """
-        blocks = self._read_blocks(final=True) if self._parse else []
-        return blocks + self._audible(self._plain(self._segmenter.finish()))
-
-    def _audible(self, utterances: list[Utterance]) -> list[Utterance]:
+    def _audible(self, segments: list[Segment]) -> Iterator[Utterance]:
         """Leave out what says nothing: code, links, marks."""
-        audible = [utterance for utterance in utterances if utterance.spoken]
-        if audible:
-            self._heard = True
-            self._unanswered = ""
-        else:
-            self._unanswered += "".join(utterance.text for utterance in utterances)
+        silent = ""
+        for segment in segments:
+            utterance = self._utterance(segment)
+            if utterance.spoken:
+                self._heard = True
+                self._unanswered = silent = ""
+                yield utterance
+            else:
+                silent += utterance.text
+        self._unanswered += silent
         if not self._heard:
             # Somebody still waits in silence, so the first clause is urgent again.
             self._segmenter.expedite()
-        return audible
-
-    def _plain(self, segments: list[Segment]) -> list[Utterance]:
-        return [self._utterance(segment) for segment in segments]
 
     def _utterance(self, segment: Segment) -> Utterance:
         spoken = self._normalizer.normalize(segment.text)
@@ -151,40 +194,40 @@ class UtteranceReader:
 
     # --- SSML --------------------------------------------------------------------------------
 
-    def _read_blocks(self, *, final: bool) -> list[Utterance]:
+    def _read_blocks(self, *, final: bool) -> Iterator[Utterance]:
         """Read whole documents and the plain text between them."""
         blocks, n_taken = split_ssml_blocks(self._unparsed, final=final)
-        utterances: list[Utterance] = []
-        for block in blocks:
-            if not block.is_ssml:
-                utterances += self._audible(self._plain(self._segmenter.feed(block.text)))
-                continue
-            utterances += self._audible(self._plain(self._segmenter.finish()))
-            self._segmenter = Segmenter()
-            self._base = self._unparsed_begin + block.end
-            document = parse_ssml(block.text, language=self._language)
-            utterances += self._document(document, block.text, self._unparsed_begin + block.begin)
+        begin = self._unparsed_begin
         self._unparsed = self._unparsed[n_taken:]
         self._unparsed_begin += n_taken
-        return utterances
-
-    def _document(self, document: SsmlDocument, source: str, base: int) -> list[Utterance]:
-        utterances: list[Utterance] = []
-        for is_spoken, group in groupby(document.spans, lambda span: isinstance(span, SpokenSpan)):
-            if is_spoken:
-                utterances += self._passage(list(_spoken_spans(group)), source, base)
+        for block in blocks:
+            if not block.is_ssml:
+                yield from self._audible(self._segmenter.feed(block.text))
                 continue
-            pause_s = sum(span.seconds for span in group if isinstance(span, BreakSpan))
-            if pause_s and not utterances:
-                at = base + document.spans[0].source_begin
-                silent = Utterance(text="", text_begin=at, text_end=at, spoken="", announced=False)
-                utterances = [silent]
-            if pause_s:
-                utterances[-1] = replace(utterances[-1], pause_s=utterances[-1].pause_s + pause_s)
-        prosody = document.prosody or Prosody()
-        return [replace(utterance, prosody=prosody) for utterance in utterances]
+            yield from self._audible(self._segmenter.finish())
+            self._segmenter = Segmenter()
+            self._base = begin + block.end
+            document = parse_ssml(block.text, language=self._language)
+            yield from self._document(document, block.text, begin + block.begin)
 
-    def _passage(self, spans: list[SpokenSpan], source: str, base: int) -> list[Utterance]:
+    def _document(self, document: SsmlDocument, source: str, base: int) -> Iterator[Utterance]:
+        prosody = document.prosody or Prosody()
+        at = base + document.spans[0].source_begin if document.spans else base
+        # A pause belongs to what is before it, so one utterance is always held back.
+        last = Utterance(text="", text_begin=at, text_end=at, spoken="", announced=False)
+        for is_spoken, group in groupby(document.spans, lambda span: isinstance(span, SpokenSpan)):
+            if not is_spoken:
+                pause_s = sum(span.seconds for span in group if isinstance(span, BreakSpan))
+                last = replace(last, pause_s=last.pause_s + pause_s)
+                continue
+            for utterance in self._passage(list(_spoken_spans(group)), source, base):
+                if last.spoken or last.pause_s:
+                    yield replace(last, prosody=prosody)
+                last = utterance
+        if last.spoken or last.pause_s:
+            yield replace(last, prosody=prosody)
+
+    def _passage(self, spans: list[SpokenSpan], source: str, base: int) -> Iterator[Utterance]:
         """Read text without a pause in it, which may be several sentences."""
         whole = SpokenText(
             "".join(span.text for span in spans),
@@ -192,32 +235,27 @@ class UtteranceReader:
             tuple(end for span in spans for end in span.ends),
         )
         verbatim = [span.verbatim for span in spans for _ in span.text]
-        segmenter = Segmenter()
-        utterances = []
-        for segment in segmenter.feed(whole.text) + segmenter.finish():
+        for segment in _segments(whole.text):
             spoken = self._normalized(
-                _slice(whole, segment.begin, segment.end), verbatim[segment.begin :]
+                _slice(whole, segment.begin, segment.end), verbatim[segment.begin : segment.end]
             )
             if not spoken.text:
                 continue
             begin, end = whole.source_span(segment.begin, segment.end)
-            utterances.append(
-                Utterance(
-                    text=source[begin:end],
-                    text_begin=base + begin,
-                    text_end=base + end,
-                    spoken=spoken.text,
-                    origins=[base + origin for origin in spoken.origins],
-                    ends=[base + end for end in spoken.ends],
-                )
+            yield Utterance(
+                text=source[begin:end],
+                text_begin=base + begin,
+                text_end=base + end,
+                spoken=spoken.text,
+                origins=[base + origin for origin in spoken.origins],
+                ends=[base + end for end in spoken.ends],
             )
-        return utterances
 
     def _normalized(self, text: SpokenText, verbatim: Sequence[bool]) -> SpokenText:
         """Normalise all but what the SSML itself put into words."""
         parts: list[SpokenText] = []
         begin = 0
-        for keep, group in groupby(verbatim[: len(text.text)]):
+        for keep, group in groupby(verbatim):
             end = begin + sum(1 for _ in group)
             part = _slice(text, begin, end)
             parts.append(part if keep else _through(part, self._normalizer.normalize(part.text)))
@@ -227,6 +265,13 @@ class UtteranceReader:
             tuple(origin for part in parts for origin in part.origins),
             tuple(end for part in parts for end in part.ends),
         )
+
+
+def _segments(text: str) -> Iterator[Segment]:
+    segmenter = Segmenter()
+    for begin in range(0, len(text), _SLICE_CHARACTERS):
+        yield from segmenter.feed(text[begin : begin + _SLICE_CHARACTERS])
+    yield from segmenter.finish()
 
 
 def _spoken_spans(spans: Iterator[SsmlSpan]) -> Iterator[SpokenSpan]:

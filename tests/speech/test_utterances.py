@@ -14,7 +14,19 @@ from server.speech.utterances import Utterance, UtteranceReader
 def read(*pieces: str, ssml: bool = False, clean: bool = True) -> list[Utterance]:
     options = SpeechOptions(voice="x", ssml=ssml, clean_markup=clean)
     reader = UtteranceReader(options, language="cmn")
-    return [u for piece in pieces for u in reader.feed(piece)] + reader.finish()
+    for piece in pieces:
+        reader.feed(piece)
+    reader.finish()
+    return read_all(reader)
+
+
+def read_all(reader: UtteranceReader) -> list[Utterance]:
+    """All utterances of what has come."""
+    utterances = []
+    while (utterance := reader.read()) is not None or reader.unread:
+        if utterance is not None:
+            utterances.append(utterance)
+    return utterances
 
 
 def sources(utterance: Utterance, text: str) -> str:
@@ -90,11 +102,29 @@ def test_broken_ssml(text: str) -> None:
 def test_an_unspeakable_pause_is_answered_once() -> None:
     reader = UtteranceReader(SpeechOptions(voice="x"), language="cmn")
     reader.feed("！！")
-    (empty,) = reader.flush()
+    reader.pause()
+    (empty,) = read_all(reader)
     assert (empty.spoken, empty.announced) == ("", True)
-    assert reader.flush() == []
-    (real, *_) = reader.feed("你好吗？明天见。")
+    reader.pause()
+    assert read_all(reader) == []
+    reader.feed("你好吗？明天见。")
+    (real, *_) = read_all(reader)
     assert real.spoken.startswith("你好吗")
+
+
+def test_reading_goes_no_further_than_asked() -> None:
+    """Minutes of text cost nothing before they are needed."""
+    reader = UtteranceReader(SpeechOptions(voice="x"), language="cmn")
+    reader.feed("今天天气很好。" * 10_000)
+    assert reader.read() is not None
+    assert reader.unread
+
+
+def test_much_text_that_says_nothing_is_read_in_turns() -> None:
+    reader = UtteranceReader(SpeechOptions(voice="x"), language="cmn")
+    reader.feed("```\n" + "x = 1\n" * 10_000)
+    assert reader.read() is None
+    assert reader.unread
 
 
 @given(st.text(alphabet="今天a1。，.?!\n`*<> 😀", max_size=60), st.integers(1, 9))
