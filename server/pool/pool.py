@@ -12,6 +12,8 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+import structlog
+
 from models.base import SynthesisRequest
 from server.errors import ErrorCode, SpeechError
 from server.pool.group import ModelGroup
@@ -42,6 +44,8 @@ __all__ = [
     "WorkerPool",
     "WorkerSnapshot",
 ]
+
+log = structlog.get_logger()
 
 _DEFAULT_OPTIONS = PoolOptions()
 _SILENT = SilentObserver()
@@ -139,7 +143,7 @@ class WorkerPool:
             await asyncio.sleep(self._options.check_interval_s)
             for group in self._groups.values():
                 for worker in group.workers:
-                    worker.check()
+                    _visit(worker)
                 if not group.ready.is_set():
                     self._fail_overdue(group)
 
@@ -292,3 +296,12 @@ class WorkerPool:
     def worker_left(self, worker: RemoteWorker) -> None:
         """Count on it no more."""
         self._groups[worker.spec.name].note_left()
+
+
+def _visit(worker: RemoteWorker) -> None:
+    """Check one worker; whatever comes of it, the others are checked too, and it is next time."""
+    try:
+        worker.check()
+    except Exception:
+        # Without its visits a worker that hangs would keep its streams for ever.
+        log.exception("worker_check_failed", model=worker.spec.name, pid=worker.pid)

@@ -55,6 +55,7 @@ class WorkerProcess:
         self._model = model
         self._process = process
         self._tail = bytearray()
+        self._rss_bytes = 0
         self._stderr_task = asyncio.create_task(self._read_stderr())
 
     @classmethod
@@ -102,11 +103,17 @@ class WorkerProcess:
 
     @property
     def rss_bytes(self) -> int:
-        """Resident memory; 0 when the process is gone, or may not be looked at."""
+        """Resident memory; 0 when the process is gone, what was last seen if it cannot be read.
+
+        Reading opens a file, so it fails when the front has no file descriptors left.
+        """
         try:
-            return int(psutil.Process(self.pid).memory_info().rss)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            return 0
+            self._rss_bytes = int(psutil.Process(self.pid).memory_info().rss)
+        except psutil.NoSuchProcess:
+            self._rss_bytes = 0
+        except (psutil.Error, OSError):
+            pass
+        return self._rss_bytes
 
     def kill(self) -> None:
         """SIGKILL; nothing happens if it has ended."""

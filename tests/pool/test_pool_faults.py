@@ -1,15 +1,19 @@
 """What happens when models fail and workers die."""
 
 import asyncio
+import errno
 import os
 import signal
 
 import numpy as np
+import psutil
 import pytest
 from pool_bench import collect, eventually
 from sine_model import sine_samples
+from structlog.testing import capture_logs
 
 from server.errors import ErrorCode, SpeechError
+from server.pool.remote import RemoteWorker
 
 pytestmark = pytest.mark.anyio
 
@@ -170,3 +174,46 @@ async def test_streams_that_wait_for_their_client_are_no_stall(make_bench):
     np.testing.assert_array_equal(await collect(without_text), sine_samples(3))
     np.testing.assert_array_equal(await collect(unheard), sine_samples(100))
     assert bench.seen.lives == ["started"]
+
+
+# --- The watch itself fails ------------------------------------------------------------------
+
+IMPATIENT = {"stall_timeout_s": 0.5, "max_retries": 0}
+
+
+async def test_workers_are_watched_on_when_the_front_can_open_no_files(make_bench, monkeypatch):
+    """What it has seen of their memory stays."""
+    bench = await make_bench(settings=IMPATIENT)
+    await eventually(lambda: bench.workers()[0].rss_bytes > 0)
+    attempts = []
+
+    def out_of_files(_process):
+        attempts.append(1)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with capture_logs() as logs:
+        monkeypatch.setattr(psutil.Process, "memory_info", out_of_files)
+        await eventually(lambda: len(attempts) > 2)
+        assert bench.workers()[0].rss_bytes > 0
+        assert (await bench.fails("!hang")).code is ErrorCode.WORKER_LOST
+    assert "worker_check_failed" not in [line["event"] for line in logs]
+
+
+async def test_a_check_that_breaks_leaves_the_other_workers_watched(make_bench, monkeypatch):
+    bench = await make_bench(settings=IMPATIENT, workers=2)
+    check, [first, _] = RemoteWorker.check, bench.pids()
+
+    def broken_for_the_first(worker):
+        if worker.pid == first:
+            raise RuntimeError("broken")
+        check(worker)
+
+    monkeypatch.setattr(RemoteWorker, "check", broken_for_the_first)
+    hanging = [bench.open("!hang"), bench.open("!hang")]
+    with capture_logs() as logs:
+        await eventually(lambda: any(stream.ended for stream in hanging))
+    assert "worker_check_failed" in [line["event"] for line in logs]
+    [lost] = [stream for stream in hanging if stream.ended]
+    with pytest.raises(SpeechError) as caught:
+        await collect(lost)
+    assert caught.value.code is ErrorCode.WORKER_LOST
