@@ -27,5 +27,3 @@ STREAM_CREDIT_S = 2.0
 """Audio of one stream that may lie between worker and encoder."""
 SESSION_LOOKAHEAD_SEGMENTS = 1
 """Segments that are synthesised while another is being sent."""
-MAX_PENDING_MESSAGES = 256
-"""Client messages read but not yet handled on one connection."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 from starlette.responses import PlainTextResponse
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from server.endpoints.services import Services
 from server.errors import ErrorCode, SpeechError
@@ -36,6 +36,8 @@ PROTOCOL = "nls-flowing"
 _CLOSE_NORMAL = 1000
 _CLOSE_TIMEOUT_S = 15.0
 _CLOSE_GOING_AWAY = 1001  # 1012 is unknown to Aliyun's Python SDK
+_GONE = (WebSocketDisconnect, WebSocketDisconnected, ConnectionError)
+"""How Starlette and uvicorn say that the other end has left."""
 _log = structlog.get_logger(__name__)
 
 
@@ -91,7 +93,7 @@ class _Conversation:
         self._services.metrics.connection_opened()
         try:
             await self._read()
-        except (WebSocketDisconnect, ConnectionError):
+        except _GONE:
             pass
         finally:
             self._closed = True
@@ -122,7 +124,7 @@ class _Conversation:
                 await self._handle(message)
             except SpeechError as error:
                 await self._fail(error)
-            except (WebSocketDisconnect, ConnectionError):
+            except _GONE:
                 raise
             except Exception:  # noqa: BLE001 - as in `_speak`
                 _log.exception("connection broke", task_id=nls.echo(self._protocol.task_id))
@@ -226,7 +228,7 @@ class _Conversation:
                     await self._send(self._protocol.send(event))
         except SpeechError as error:
             await self._end_failed(session, error)
-        except (WebSocketDisconnect, ConnectionError):
+        except _GONE:
             pass
         except Exception:  # noqa: BLE001 - a defect must reach the client, not leave it waiting
             _log.exception("task broke", task_id=nls.echo(self._protocol.task_id))
@@ -282,7 +284,9 @@ class _Conversation:
             self._closed = True
             self._link.abort()
             return
-        with contextlib.suppress(WebSocketDisconnect, ConnectionError, SpeechError):
+        # A client that does not read would hold its connection for as long as we try to tell it.
+        self._link.abort_later(_CLOSE_TIMEOUT_S)
+        with contextlib.suppress(*_GONE, SpeechError):
             await self._send(self._protocol.fail(error))
         await self._close(_CLOSE_NORMAL)
 
@@ -319,7 +323,7 @@ class _Conversation:
         if self._closed:
             return
         self._closed = True
-        with contextlib.suppress(WebSocketDisconnect, ConnectionError, TimeoutError):
+        with contextlib.suppress(*_GONE, TimeoutError):
             async with asyncio.timeout(self._services.settings.send_timeout_s):
                 await self._websocket.close(code)
 

@@ -8,7 +8,9 @@ hand-written clients) are looked at.
 
 from __future__ import annotations
 
+import json
 import math
+import re
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +23,7 @@ SUCCESS = 20_000_000
 STATUS_TOKEN = 40_000_001
 SUCCESS_TEXT = "GATEWAY|SUCCESS|Success."
 _MAX_ID_CHARACTERS = 128
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_ECHO_CHARACTERS = 64
 
 STATUS_BY_CODE: dict[ErrorCode, tuple[int, str]] = {
@@ -96,12 +99,7 @@ def parse(frame: str | bytes) -> ClientMessage:
     Raises:
         SpeechError: MESSAGE_INVALID, with what is wrong.
     """
-    if isinstance(frame, bytes):
-        raise _invalid("Binary messages are not part of this protocol!")
-    try:
-        message = _decoder.decode(frame)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        raise _invalid("Message is not JSON!") from None
+    message = _decode(frame)
     if not isinstance(message, dict):
         raise _invalid("Message is not a JSON object!")
     header = message.get("header")
@@ -121,11 +119,44 @@ def parse(frame: str | bytes) -> ClientMessage:
 
 
 def peek_task_id(frame: str | bytes) -> str:
-    """The task id of a frame that need not be well-formed, else an empty string."""
+    """The task id of a frame, whatever else is wrong with it; an empty string if it has none."""
     try:
-        return parse(frame).task_id
+        message = _decode(frame)
+        header = message.get("header") if isinstance(message, dict) else None
+        return _identifier(header, "task_id") if isinstance(header, dict) else ""
     except SpeechError:
         return ""
+
+
+def _decode(frame: str | bytes) -> object:
+    if isinstance(frame, bytes):
+        raise _invalid("Binary messages are not part of this protocol!")
+    try:
+        return parse_json(frame)
+    except ValueError:
+        raise _invalid("Message is not JSON!") from None
+
+
+def parse_json(text: str | bytes) -> object:
+    r"""Parse JSON, also what JavaScript writes and msgspec refuses: half a surrogate pair.
+
+    A page that cuts text by UTF-16 units sends "好\\ud83d" and then "\\ude00"; the halves are
+    joined when the text is spoken.
+
+    Raises:
+        ValueError: it is no JSON, or nested without end.
+    """
+    try:
+        return _decoder.decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeError):
+        pass
+    try:
+        value: object = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value
 
 
 def render(
@@ -203,7 +234,7 @@ def string(payload: dict[str, Any], name: str, default: str) -> str:
     value = payload.get(name)
     if value is None or value == "":
         return default
-    if not isinstance(value, str):
+    if not isinstance(value, str) or _SURROGATE.search(value):
         raise SpeechError(
             ErrorCode.PARAMETER_INVALID, f"Invalid {name} '{echo(value)}': not a string!"
         )
@@ -232,7 +263,7 @@ def _identifier(header: dict[str, Any], name: str, *, required: bool = True) -> 
         if required:
             raise _invalid(f"Missing {name} in message header!")
         return ""
-    if not isinstance(value, str) or len(value) > _MAX_ID_CHARACTERS:
+    if not isinstance(value, str) or len(value) > _MAX_ID_CHARACTERS or not value.isprintable():
         raise _invalid(f"Invalid {name} '{echo(value)}'!")
     return value
 

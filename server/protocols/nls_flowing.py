@@ -13,6 +13,7 @@ that `docs/protocols/aliyun.md` names.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -36,7 +37,7 @@ from server.speech.types import (
 NAMESPACE = "FlowingSpeechSynthesizer"
 DEFAULT_VOICE = "longxiaochun"
 DEFAULT_SAMPLE_RATE_HZ = 16_000
-_FIRST_HAN, _LAST_HAN = "\u3400", "\u9fff"
+_HAN = re.compile("[\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _RATE_STEPS = 500
 
 
@@ -94,7 +95,7 @@ class Connection:
         self.task_id = ""
         self.last_directive = "null"
         self.tasks_completed = 0
-        self.text_seen = False
+        self._completed_id = ""
         self._session_id = ""
         self._piece_limit = limits.MAX_PIECE_CHARACTERS
         self._characters = 0
@@ -107,10 +108,10 @@ class Connection:
         Raises:
             SpeechError: the client made a mistake; `fail` tells it.
         """
-        message = nls.parse(frame)
         if self.state is State.IDLE:
             # An error below belongs to the task that this message is about.
-            self.task_id = message.task_id
+            self.task_id = nls.peek_task_id(frame)
+        message = nls.parse(frame)
         if message.namespace != NAMESPACE:
             raise SpeechError(
                 ErrorCode.NAMESPACE_UNKNOWN, f"Unknown namespace '{nls.echo(message.namespace)}'!"
@@ -141,7 +142,6 @@ class Connection:
             raise SpeechError(ErrorCode.APPKEY_MISSING, "appkey not set")
         options = read_options(message.payload)
         self.state = State.RUNNING
-        self.text_seen = False
         self._session_id = nls.new_id()
         self._characters = 0
         return StartTask(options)
@@ -164,11 +164,13 @@ class Connection:
             )
         if not text:
             return None
-        self.text_seen = True
         return FeedText(text)
 
-    def _stop(self, message: nls.ClientMessage) -> FinishTask | CancelTask:
+    def _stop(self, message: nls.ClientMessage) -> FinishTask | CancelTask | None:
         cancel = nls.boolean(message.payload, "cancel", default=False)
+        if cancel and self.state is State.IDLE and message.task_id == self._completed_id:
+            # It crossed with SynthesisCompleted on the wire, which the client could not know.
+            return None
         if cancel and self.state is State.STOPPING and message.task_id == self.task_id:
             return CancelTask()
         self._expect_running(message)
@@ -206,6 +208,7 @@ class Connection:
                 return self._render("SentenceEnd", _subtitles(index, subtitle))
             case SessionFinished(summary):
                 self.state = State.IDLE
+                self._completed_id = self.task_id
                 self.tasks_completed += 1
                 payload = {
                     "session_id": self._session_id,
@@ -263,7 +266,7 @@ def count_characters(text: str) -> int:
     """Length as NLS bills and limits it: a Han character is 2, everything else 1."""
     if text.isascii():
         return len(text)
-    return len(text) + sum(_FIRST_HAN <= character <= _LAST_HAN for character in text)
+    return len(text) + len(_HAN.findall(text))
 
 
 def _audio_format(payload: dict[str, Any]) -> AudioFormat:

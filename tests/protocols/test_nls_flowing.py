@@ -117,6 +117,31 @@ def test_stop_with_cancel_is_barge_in_also_while_stopping() -> None:
     assert receive_all(START, STOP, cancel)[-1] == CancelTask()
 
 
+def test_a_cancel_that_crosses_with_the_end_is_no_error() -> None:
+    connection = Connection()
+    connection.receive(START)
+    connection.receive(STOP)
+    connection.send(SessionFinished(SUMMARY))
+    assert connection.receive(frame("StopSynthesis", {"cancel": True})) is None
+    assert connection.state is State.IDLE
+    with pytest.raises(SpeechError):
+        connection.receive(frame("StopSynthesis", {"cancel": True}, task_id="2" * 32))
+
+
+def test_half_a_surrogate_pair_is_text() -> None:
+    """As `JSON.stringify` writes text that was cut by UTF-16 units."""
+    run = frame("RunSynthesis", {"text": "?"})
+    commands = receive_all(START, run.replace("?", "好\\ud83d"), run.replace("?", "\\ude00"))
+    assert commands[1:] == [FeedText("好\ud83d"), FeedText("\ude00")]
+
+
+def test_a_broken_payload_is_told_under_its_task_id() -> None:
+    connection = Connection()
+    with pytest.raises(SpeechError) as caught:
+        connection.receive(frame("StartSynthesis", []))
+    assert json.loads(connection.fail(caught.value))["header"]["task_id"] == TASK
+
+
 @pytest.mark.parametrize(
     ("payload", "field", "value"),
     [
@@ -187,6 +212,9 @@ def test_rate_zero_is_exactly_one() -> None:
         ({"pitch_rate": -501}, ErrorCode.PARAMETER_INVALID),
         ({"pitch_rate": 1e300}, ErrorCode.PARAMETER_INVALID),
         ({"voice": 5}, ErrorCode.PARAMETER_INVALID),
+        ({"voice": "\ud83d"}, ErrorCode.PARAMETER_INVALID),
+        ({"volume": float("nan")}, ErrorCode.PARAMETER_INVALID),
+        ({"volume": float("inf")}, ErrorCode.PARAMETER_INVALID),
         ({"enable_subtitle": "true"}, ErrorCode.PARAMETER_INVALID),
         ({"enable_subtitle": 1}, ErrorCode.PARAMETER_INVALID),
         ({"seed": -1}, ErrorCode.PARAMETER_INVALID),
@@ -217,6 +245,8 @@ def test_wrong_parameters_are_named(payload: dict[str, Any], code: ErrorCode) ->
         ([frame("StartSynthesis", {}, task_id=None)], 40000002),
         ([frame("StartSynthesis", {}, task_id=5)], 40000002),
         ([frame("StartSynthesis", {}, task_id="x" * 1000)], 40000002),
+        ([frame("StartSynthesis", {}, task_id="a\nb")], 40000002),
+        ([frame("StartSynthesis", {}, task_id="\ud83d")], 40000002),
         ([frame("", {})], 40000002),
         ([frame("StartSynthesis", {}, namespace=None)], 40000002),
         ([frame("StartSynthesis", {}, message_id=[])], 40000002),
@@ -350,7 +380,8 @@ def test_audio_goes_out_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "count"), [("", 0), ("abc", 3), ("你好", 4), ("你a。", 4), ("한국", 2), ("かな", 2)]
+    ("text", "count"),
+    [("", 0), ("abc", 3), ("你好", 4), ("你a。", 4), ("한국", 2), ("かな", 2), ("𠀀〇", 4)],
 )
 def test_han_characters_count_twice(text: str, count: int) -> None:
     assert count_characters(text) == count
