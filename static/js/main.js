@@ -80,6 +80,7 @@ class Page {
 
   /** Silences everything that this page is speaking. */
   async stop() {
+    this.#turn += 1;
     this.preview.stop();
     this.output.recording.pause();
     await this.session?.stop();
@@ -102,7 +103,7 @@ class Page {
   async #run(parameters, begin) {
     this.#turn += 1;
     const turn = this.#turn;
-    await this.session?.stop();
+    if (this.session && !this.session.over) await this.session.stop();
     // Whoever asks while the last run stops takes its place.
     if (turn !== this.#turn) return;
     const { speechUrl: url } = this.server;
