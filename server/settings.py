@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,6 +30,8 @@ RESERVED_VARIABLES = frozenset(
     {CONFIG_VARIABLE, SECRETS_VARIABLE, "COSYSTREAM_URL", "COSYSTREAM_TOKEN"}
 )
 """Variables with our prefix that are no settings of the server."""
+_PATH = r"[\w.~!$&'()*+,;=:@%-]+(/[\w.~!$&'()*+,;=:@%-]+)*"
+"""Segments of a URL's path (RFC 3986, section 3.3), without the slashes around them."""
 
 
 class SettingsError(Exception):
@@ -71,7 +74,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     root_path: str = ""
-    """Path prefix that a reverse proxy strips."""
+    """Path prefix that a reverse proxy strips: empty, or with a leading slash and none after it."""
     tls_certificate: str = ""
     tls_key: str = ""
     cors_origins: Annotated[list[str], NoDecode] = Field(default_factory=list)
@@ -86,7 +89,9 @@ class Settings(BaseSettings):
     # --- Who may come in ---
     tokens: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
-        validation_alias=AliasChoices("COSYSTREAM_TOKENS", "APPTOKEN", "tokens"),
+        # Not "tokens": an alias counts in the environment as it is, where TOKENS may be anybody's.
+        # The TOML key and the argument of that name come by `populate_by_name`.
+        validation_alias=AliasChoices("COSYSTREAM_TOKENS", "APPTOKEN"),
     )
     token_refusal: Literal["task_failed", "handshake"] = "task_failed"  # noqa: S105 - no secret
     require_appkey: bool = False
@@ -94,7 +99,7 @@ class Settings(BaseSettings):
     # --- How much at once ---
     max_sessions: int = Field(default=256, ge=1)
     max_sessions_per_token: int = Field(default=0, ge=0)
-    max_queued_segments: int = Field(default=256, ge=1)
+    max_queued_segments: int = Field(default=512, ge=1)
     max_connections: int = Field(default=1024, ge=1)
 
     # --- How long ---
@@ -116,6 +121,16 @@ class Settings(BaseSettings):
     @classmethod
     def _commas(cls, value: object) -> object:
         return _split(value)
+
+    @field_validator("root_path")
+    @classmethod
+    def _one_leading_slash(cls, value: str) -> str:
+        path = value.strip("/")
+        if not path:
+            return ""
+        if not re.fullmatch(_PATH, path, re.ASCII):
+            raise ValueError(f"{value!r} is no path such as '/speech'")
+        return f"/{path}"
 
     @field_validator("models")
     @classmethod
@@ -188,6 +203,11 @@ def unknown_keys() -> list[str]:
         and name not in RESERVED_VARIABLES
         and name[len(PREFIX) :].lower().split("__")[0] not in known
     ]
+    warnings += [
+        _unknown(f"secret {name}", name[len(PREFIX) :].lower(), known)
+        for name in _secret_names()
+        if name[len(PREFIX) :].lower() not in known
+    ]
     path = config_file()
     if path and path.is_file():
         keys = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -197,6 +217,15 @@ def unknown_keys() -> list[str]:
             if key not in known
         ]
     return warnings
+
+
+def _secret_names() -> list[str]:
+    """Files of the secrets directory that are meant for us; others may share it."""
+    folder = os.environ.get(SECRETS_VARIABLE)
+    if not folder:
+        return []
+    names = [path.name for path in Path(folder).expanduser().iterdir() if path.is_file()]
+    return sorted(name for name in names if name.lower().startswith(PREFIX.lower()))
 
 
 def _unknown(where: str, key: str, known: list[str]) -> str:

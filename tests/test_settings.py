@@ -66,6 +66,42 @@ def test_tokens_under_both_names(monkeypatch: pytest.MonkeyPatch, name: str) -> 
     assert Settings.load().tokens == ["one", "two"]
 
 
+@pytest.mark.parametrize("name", ["TOKENS", "tokens", "Tokens"])
+def test_somebody_elses_variable_locks_nobody_out(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "theirs")
+    assert Settings.load().tokens == []
+
+
+def test_tokens_as_argument_and_toml_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("cosystream.toml").write_text('tokens = ["file"]')
+    assert Settings.load().tokens == ["file"]
+    monkeypatch.setenv("APPTOKEN", "environment")
+    assert Settings.load().tokens == ["environment"]
+    assert Settings.load(tokens=["argument"]).tokens == ["argument"]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("", ""),
+        ("/", ""),
+        ("speech/", "/speech"),
+        ("/speech", "/speech"),
+        ("//a/b%20c/", "/a/b%20c"),
+    ],
+)
+def test_root_path_has_one_form(written: str, meant: str) -> None:
+    assert Settings.load(root_path=written).root_path == meant
+
+
+@pytest.mark.parametrize("path", ["https://host/speech", "/a b", "/a?b", "/a//b", "/a\n"])
+def test_root_path_is_a_path(path: str) -> None:
+    with pytest.raises(SettingsError, match="root_path"):
+        Settings.load(root_path=path)
+
+
 def test_models_from_the_environment_and_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("cosystream.toml").write_text('[[models]]\nname = "a"\nworkers = 3\n')
     assert [(model.name, model.workers) for model in Settings.load().models] == [("a", 3)]
@@ -111,3 +147,13 @@ def test_unknown_keys_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "linger_ms" in first
     assert "'prot'" in second
     assert "'port'" in second
+
+
+def test_unknown_secrets_are_warned_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ["cosystream_lingr_ms", "cosystream_tokens", "database_password"]:
+        (tmp_path / name).write_text("1")
+    (tmp_path / "cosystream_folder").mkdir()
+    monkeypatch.setenv("COSYSTREAM_SECRETS_DIR", str(tmp_path))
+    (warning,) = unknown_keys()
+    assert "cosystream_lingr_ms" in warning
+    assert "linger_ms" in warning
