@@ -1,6 +1,7 @@
 // PCM and WAV to the loudspeaker through Web Audio, live.
 
 import { JitterEngine } from "./jitter-engine.js";
+import { OutputClock } from "./output-clock.js";
 import { WavError, WavReader } from "./wav.js";
 
 const WORKLET = new URL("./jitter-worklet.js", import.meta.url);
@@ -9,10 +10,13 @@ const SCRIPT_BLOCK = 2048;
 const FADE_S = 0.01;
 const SILENCE_TIMEOUT_MS = 300;
 const CLOCK_TIMEOUT_MS = 3000;
+/** After that much sound the browser will not say any more how late it is heard. */
+const LATENCY_KNOWN_S = 0.4;
 
 export class WebAudioOutput {
   #emit;
   #context;
+  #clock;
   #ownsContext;
   #sampleRate;
   #wav;
@@ -21,6 +25,8 @@ export class WebAudioOutput {
   #send = null;
   #report = { atS: 0, audible: false, stats: emptyStats() };
   #positionS = 0;
+  #pushedMs = null;
+  #audibleS = null;
   #heard = false;
   #state = "open"; // "open" | "over"
   #onSilent = null;
@@ -50,6 +56,7 @@ export class WebAudioOutput {
     this.#wav = format === "wav" ? new WavReader() : null;
     this.#ownsContext = !audioContext;
     this.#context = audioContext ?? newContext(sampleRate);
+    this.#clock = new OutputClock(this.#context);
     // Without a click this waits for one; the watch below tells.
     this.#context.resume().catch(() => {});
   }
@@ -93,6 +100,8 @@ export class WebAudioOutput {
         return;
       }
     }
+    if (data.byteLength === 0) return;
+    this.#pushedMs ??= performance.now();
     this.#watch ??= this.#watchClock();
     // Transferring would take the bytes away from the caller.
     data = data.slice(0);
@@ -110,6 +119,7 @@ export class WebAudioOutput {
 
   async stop() {
     if (this.#state === "over") return 0;
+    this.#tellAudible({ atOnce: true });
     const calledMs = performance.now();
     const silentMs = await new Promise((resolve) => {
       this.#onSilent = resolve;
@@ -128,7 +138,7 @@ export class WebAudioOutput {
     this.#gain.gain.setValueAtTime(1, this.#context.currentTime);
     this.#gain.gain.linearRampToValueAtTime(0, endS);
     await new Promise((resolve) => setTimeout(resolve, 2000 * FADE_S));
-    return this.#wallMs(endS);
+    return this.#clock.wallMs(endS);
   }
 
   stats() {
@@ -141,26 +151,39 @@ export class WebAudioOutput {
     switch (type) {
       case "audible":
         this.#report.audible = true;
-        if (!this.#heard) this.#emit("audible", { atMs: this.#wallMs(atS) });
-        this.#heard = true;
+        this.#audibleS ??= atS;
+        this.#tellAudible();
         break;
       case "starved":
         this.#report.audible = false;
-        this.#emit("underrun", { atMs: this.#wallMs(atS) });
+        this.#tellAudible({ atOnce: true });
+        this.#emit("underrun", { atMs: this.#clock.wallMs(atS) });
         break;
       case "stats":
+        this.#tellAudible();
         this.#emit("position", { positionS: this.#position() });
         break;
       case "ended":
+        this.#tellAudible({ atOnce: true });
         // The last block is still on its way to the loudspeaker.
-        setTimeout(() => this.#ended(), Math.max(0, this.#wallMs(atS) - performance.now()));
+        setTimeout(() => this.#ended(), Math.max(0, this.#clock.wallMs(atS) - performance.now()));
         break;
       case "silent":
-        this.#onSilent?.(this.#wallMs(atS));
+        this.#onSilent?.(this.#clock.wallMs(atS));
         break;
       default:
         throw new TypeError(`no such message: ${type}`);
     }
+  }
+
+  /** The first sound is dated exactly, once the browser knows the delay of the loudspeaker. */
+  #tellAudible({ atOnce = false } = {}) {
+    const beganS = this.#audibleS;
+    if (this.#heard || beganS === null) return;
+    const late = this.#context.currentTime - beganS > LATENCY_KNOWN_S;
+    if (!this.#clock.exact && !late && !atOnce) return;
+    this.#heard = true;
+    this.#emit("audible", { atMs: Math.max(this.#pushedMs, this.#clock.wallMs(beganS)) });
   }
 
   #ended() {
@@ -185,18 +208,10 @@ export class WebAudioOutput {
     if (this.#ownsContext) this.#context.close().catch(() => {});
   }
 
-  /** When audio of this time of the audio clock is heard, in ms of performance.now(). */
-  #wallMs(atS) {
-    const { contextTime = 0, performanceTime = 0 } = this.#context.getOutputTimestamp?.() ?? {};
-    if (performanceTime > 0) return performanceTime + 1000 * (atS - contextTime);
-    const latencyS = this.#context.outputLatency || this.#context.baseLatency || 0;
-    return performance.now() + 1000 * (atS + latencyS - this.#context.currentTime);
-  }
-
   #position() {
     const { atS, audible, stats } = this.#report;
     if (this.#state === "open") {
-      const sinceS = (performance.now() - this.#wallMs(atS)) / 1000;
+      const sinceS = (performance.now() - this.#clock.wallMs(atS)) / 1000;
       const aheadS = audible ? stats.bufferedMs / 1000 : 0;
       const positionS = stats.playedS + Math.min(sinceS, aheadS);
       this.#positionS = Math.max(this.#positionS, positionS);

@@ -165,6 +165,41 @@ describe("a stream", () => {
     assert.equal(events[1][0], "ended");
   });
 
+  test("is dated when the browser knows the delay, of which it says nonsense at first", async () => {
+    const { player, events, context } = await open();
+    context.getOutputTimestamp = () => ({ contextTime: 0, performanceTime: 3 });
+    player.push(pcm(2));
+    await context.play(0.05);
+    assert.deepEqual(events, []);
+    context.getOutputTimestamp = () => ({
+      contextTime: context.currentTime - 0.1,
+      performanceTime: now,
+    });
+    await context.play(0.1);
+    assert.deepEqual(events, [["audible", { atMs: 1100 }]]);
+  });
+
+  test("is dated without the delay if the browser never tells", async () => {
+    const { player, events, context } = await open();
+    context.getOutputTimestamp = () => ({ contextTime: 0, performanceTime: 0 });
+    context.outputLatency = 0.03;
+    player.push(pcm(2));
+    await context.play(0.6);
+    assert.equal(Math.round(events[0][1].atMs), 1030);
+  });
+
+  test("is not heard before it came", async () => {
+    const { player, events, context } = await open();
+    context.getOutputTimestamp = () => ({
+      contextTime: context.currentTime + 0.5,
+      performanceTime: now,
+    });
+    player.push(pcm(0.5));
+    player.finish();
+    await context.play(0.2);
+    assert.equal(events[0][1].atMs, 1000);
+  });
+
   test("waits for its place in the sound while it is dry", async () => {
     const { player, events, context } = await open();
     player.push(pcm(0.2));
@@ -198,6 +233,18 @@ describe("WAV", () => {
     const heard = await context.play(0.3);
     assert.ok(heard.slice(2000, 4000).every((value) => Math.abs(value - 0.5) < 0.001));
     await context.play(0.4);
+    assert.ok(Math.abs(player.stats().playedS - 0.5) < 0.001);
+  });
+
+  test("may have another rate than was asked for, in a browser that refuses that", async () => {
+    FakeContext.refusedHz = 16000;
+    const { player, context } = await open({ format: "wav", sampleRate: 16000 });
+    const header = wavHeader(UNKNOWN_BYTES, 8000);
+    player.push(header.slice(0, 20));
+    player.push(header.slice(20));
+    player.push(pcm(0.5, 8000));
+    player.finish();
+    await context.play(0.7);
     assert.ok(Math.abs(player.stats().playedS - 0.5) < 0.001);
   });
 
