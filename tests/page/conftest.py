@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from chromium import ChromiumMissingError, chromium, chromium_path, in_ci
 from playwright.async_api import Browser
-from speech_page import OpenPage, PageOpener
+from server_process import ServerProcess
+from speech_page import TOKEN, OpenPage, PageOpener
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +37,12 @@ async def open_page(browser: Browser) -> AsyncIterator[OpenPage]:
     yield opener.open
     problems = await opener.close()
     assert not problems
+
+
+@pytest.fixture(scope="session")
+def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with both models that wants TOKEN."""
+    models = [{"name": "espeak"}, {"name": "sine", "kind": "sine_model:SineModel"}]
+    log = tmp_path_factory.mktemp("guarded-server") / "log"
+    with ServerProcess(log, models=json.dumps(models), tokens=TOKEN) as process:
+        yield process

@@ -14,6 +14,8 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Downlo
 
 PATIENCE_MS = 30_000
 """A test that waits longer than this for a state of the page hangs."""
+TOKEN = "the-right-token"
+"""What the fixture `guarded_server` wants."""
 OVER = ("done", "failed")
 
 _VIOLATIONS = """
@@ -49,7 +51,11 @@ class SpeechPage:
         await self.wait("() => window.cosystream && document.getElementById('voice').value")
 
     async def mode(self, mode: str) -> None:
-        await self.page.locator(f'input[name="mode"][value="{mode}"]').check()
+        await self.choose("mode", mode)
+
+    async def choose(self, name: str, value: str) -> None:
+        """One of the radio buttons that look like a bar."""
+        await self.page.locator(f'label:has(input[name="{name}"][value="{value}"])').click()
 
     async def parameters(self, **chosen: str) -> None:
         """Choose by the controls' ids, with `_` for `-`."""
@@ -109,9 +115,13 @@ class SpeechPage:
         await self["failure"].wait_for(state="visible")
         return await self["failure"].inner_text()
 
-    async def download(self, button: str, folder: Path) -> Path:
+    def labelled(self, key: str) -> Locator:
+        """The control whose text is this message of `static/js/messages`."""
+        return self.page.locator(f'[data-i18n="{key}"]')
+
+    async def download(self, button: Locator, folder: Path) -> Path:
         async with self.page.expect_download() as expected:
-            await self[button].click()
+            await button.click()
         download: Download = await expected.value
         path = folder / download.suggested_filename
         await download.save_as(path)

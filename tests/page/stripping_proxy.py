@@ -13,6 +13,7 @@ class StrippingProxy:
     def __init__(self, address: str, prefix: str) -> None:
         self._upstream_host, _, self._upstream_port = address.partition(":")
         self._prefix = prefix.encode()
+        self._connections: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server
 
     @property
@@ -21,33 +22,43 @@ class StrippingProxy:
         return f"{host}:{port}"
 
     async def __aenter__(self) -> Self:
-        self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         return self
 
     async def __aexit__(self, *_details: object) -> None:
         self._listener.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
         await self._listener.wait_closed()
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(self._serve(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        with contextlib.closing(writer), contextlib.suppress(OSError, EOFError):
             head = await reader.readuntil(b"\r\n\r\n")
             method, path, rest = head.split(b" ", 2)
-            if path.startswith(self._prefix + b"/"):
-                request = b" ".join([method, path.removeprefix(self._prefix), rest])
-                await self._forward(_one_request(request), reader, writer)
-            else:
+            if not path.startswith(self._prefix + b"/"):
                 writer.write(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n")
-        writer.close()
+                return
+            request = b" ".join([method, path.removeprefix(self._prefix), rest])
+            await self._forward(_one_request(request), reader, writer)
 
     async def _forward(
         self, request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         answers, requests = await asyncio.open_connection(self._upstream_host, self._upstream_port)
-        requests.write(request)
-        upward = asyncio.create_task(_copy(reader, requests))
-        await _copy(answers, writer)
-        upward.cancel()
-        requests.close()
+        with contextlib.closing(requests):
+            requests.write(request)
+            upward = asyncio.create_task(_copy(reader, requests))
+            try:
+                await _copy(answers, writer)
+            finally:
+                upward.cancel()
+                await asyncio.gather(upward, return_exceptions=True)
 
 
 def _one_request(request: bytes) -> bytes:

@@ -12,8 +12,8 @@ from speech_page import OpenPage
 
 pytestmark = pytest.mark.anyio
 
-CHINESE = "你好，很高兴认识你。我们一起去公园散步吧。"
-ENGLISH = "Hello, nice to meet you. Shall we go to the park together?"
+CHINESE = "你好，很高兴认识你。今天天气很好。"
+ENGLISH = "Hello, nice to meet you. How are you?"
 
 
 @pytest.mark.parametrize(("voice", "text"), [("中文女", CHINESE), ("英文女", ENGLISH)])
@@ -96,33 +96,17 @@ async def test_what_is_heard_is_what_was_sent(
     assert min(error.max() for error in errors) < 1e-3
 
 
-@pytest.mark.parametrize("rate", ["8000", "44100"])
+@pytest.mark.parametrize("rate_hz", [8000, 44100])
 async def test_any_rate_keeps_its_pitch(
-    sine_server: ServerProcess, open_page: OpenPage, rate: str
+    sine_server: ServerProcess, open_page: OpenPage, rate_hz: int
 ) -> None:
     page = await open_page(sine_server.address, recorded=True)
-    stats = await page.speak("一二三四五六七八九。", voice="sine", sample_rate=rate)
+    stats = await page.speak("一二三四五。", voice="sine", sample_rate=str(rate_hz))
     heard = sounding(await page.heard())
     crossings = np.flatnonzero((heard[:-1] < 0) & (heard[1:] >= 0))
-    frequency_hz = (len(crossings) - 1) * int(rate) / (crossings[-1] - crossings[0])
+    frequency_hz = (len(crossings) - 1) * rate_hz / (crossings[-1] - crossings[0])
     assert frequency_hz == pytest.approx(FREQUENCY_HZ, rel=0.005)
-    assert stats["audioS"] == pytest.approx(1.0, abs=0.01)
-
-
-@pytest.mark.parametrize(
-    ("audio_format", "path"),
-    [("wav", "worklet"), ("mp3", "media-source"), ("opus", "whole-file"), ("flac", "whole-file")],
-)
-async def test_every_format_is_played_by_the_best_path(
-    sine_server: ServerProcess, open_page: OpenPage, audio_format: str, path: str
-) -> None:
-    page = await open_page(sine_server.address)
-    stats = await page.speak("一二三四五六七八九。", voice="sine", format=audio_format)
-    assert stats["path"] == path
-    assert stats["underruns"] == 0, await page.timeline()
-    assert stats["audioS"] == pytest.approx(1.0, abs=0.15)
-    assert stats["positionS"] == pytest.approx(stats["audioS"], abs=0.15)
-    assert await page["path"].inner_text()
+    assert stats["audioS"] == pytest.approx(0.6, abs=0.01)
 
 
 async def test_controls_reach_the_server(sine_server: ServerProcess, open_page: OpenPage) -> None:
