@@ -116,7 +116,7 @@ export const en = {
   "waveform.empty": "Drawn as audio arrives",
   "waveform.late": "This format is drawn when it is complete",
   "waveform.decoded": "Decoded from the complete file; a codec has no joins of chunks",
-  "waveform.joins": "Dashed lines: {n} joins of chunks",
+  "waveform.joins": "Orange marks: {n} joins of chunks",
   "waveform.steps": "Join {n} of {all} at {s} s: step {step} %, beside it up to {beside} %",
 
   "read.label": "Read along",

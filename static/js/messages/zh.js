@@ -115,7 +115,7 @@ export const zh = {
   "waveform.empty": "音频到达时绘制",
   "waveform.late": "此格式在接收完整后绘制",
   "waveform.decoded": "由完整文件解码；压缩格式没有音频块接缝",
-  "waveform.joins": "虚线：{n} 处音频块接缝",
+  "waveform.joins": "橙色标记：{n} 处音频块接缝",
   "waveform.steps": "第 {n} 处接缝（共 {all} 处），{s} 秒：台阶 {step}%，附近最大 {beside}%",
 
   "read.label": "跟读",
