@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from server.errors import ErrorCode, SpeechError
 
 ANONYMOUS = "anonymous"
-_SHOWN_CHARACTERS = 4
 
 
 class Authenticator:
@@ -20,39 +19,62 @@ class Authenticator:
     """
 
     def __init__(self, tokens: Iterable[str]) -> None:
-        self._digests = {hashlib.sha256(token.encode()).digest(): token for token in tokens}
+        self._digests = [_digest(token) for token in dict.fromkeys(tokens)]
 
     @property
     def required(self) -> bool:
         """A token is needed."""
         return bool(self._digests)
 
-    def identify(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
+    def identify(self, headers: Mapping[str, str], query: Mapping[str, str], *others: str) -> str:
         """The tenant behind a request, a name that may be logged.
 
-        `X-NLS-Token` (all NLS SDKs), `Authorization: Bearer` (any case) and `?token=` (browsers
-        cannot set headers on WebSockets) are read in this order.
+        `X-NLS-Token` (all NLS SDKs), `Authorization: Bearer` (any case), `?token=` (browsers
+        cannot set headers on WebSockets) and what `others` hold are tried in this order; the
+        first right one counts, so that a stale token in one place does not hide it.
+
+        Args:
+            headers: decoded as Latin-1, as ASGI frameworks do.
+            query: decoded as UTF-8.
+            others: tokens from elsewhere, for example from a body.
 
         Raises:
-            SpeechError: TOKEN_INVALID.
+            SpeechError: TOKEN_INVALID. The message holds nothing of a token, for it is logged.
         """
         if not self.required:
             return ANONYMOUS
-        token = headers.get("x-nls-token") or _bearer(headers) or query.get("token") or ""
-        if not token:
+        in_headers = [headers.get("x-nls-token", ""), _bearer(headers)]
+        elsewhere = [query.get("token", ""), *others]
+        offered = [
+            *(reading for token in in_headers if token for reading in _readings(token)),
+            *(token for token in elsewhere if token),
+        ]
+        if not offered:
             raise SpeechError(ErrorCode.TOKEN_INVALID, "Missing authorization header!")
-        offered = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        # Every known digest is compared, so that the time does not tell which one came close.
-        matches = [known for known in self._digests if hmac.compare_digest(known, offered)]
+        # All are compared with all, so that the time does not tell which one came close.
+        digests = [_digest(token) for token in offered]
+        matches = [
+            known
+            for digest in digests
+            for known in self._digests
+            if hmac.compare_digest(known, digest)
+        ]
         if not matches:
-            raise SpeechError(ErrorCode.TOKEN_INVALID, f"The token '{mask(token)}' is invalid!")
+            raise SpeechError(ErrorCode.TOKEN_INVALID, "The token '***' is invalid!")
         return "token-" + matches[0].hex()[:8]
 
 
-def mask(token: str) -> str:
-    """Enough of a token to recognise it, never the whole."""
-    shown = token[:_SHOWN_CHARACTERS] if len(token) > 2 * _SHOWN_CHARACTERS else ""
-    return "".join(c if c.isprintable() and c != "'" else "?" for c in shown) + "***"
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def _readings(token: str) -> Iterator[str]:
+    """A header's value as Latin-1, and as the UTF-8 that most clients send."""
+    yield token
+    try:
+        yield token.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return
 
 
 def _bearer(headers: Mapping[str, str]) -> str:
