@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
+import ssl
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,12 +55,41 @@ def _run(settings: Settings) -> int:
     from server.app import build_app  # noqa: PLC0415
     from server.serving import Server  # noqa: PLC0415
 
+    _check_tls(settings)
     # Before any worker is started: a port that is taken is the commonest mistake.
     sock = _listen(settings)
     with sock:
         server = Server(build_app(settings), settings, on_started=lambda: _announce(settings, sock))
         server.run(sockets=[sock])
     return 0 if server.started else 1
+
+
+def _check_tls(settings: Settings) -> None:
+    """Read certificate and key once, because the server's own failure to do so names no setting.
+
+    Raises:
+        SettingsError: they cannot be used.
+    """
+    certificate, key = settings.tls_certificate, settings.tls_key
+    if key and not certificate:
+        raise SettingsError("tls_key needs tls_certificate")
+    for name, path in [("tls_certificate", certificate), ("tls_key", key)]:
+        try:
+            if path:
+                Path(path).read_bytes()
+        except OSError as error:
+            raise SettingsError(f"{name}: {path} cannot be read: {error.strerror}") from None
+    try:
+        if certificate:
+            # A key with a password is refused: nobody may be there to be asked for it.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, key or None, password=lambda: "")
+    except ssl.SSLError as error:
+        files = certificate if not key else f"{certificate} and {key}"
+        raise SettingsError(
+            f"tls_certificate, tls_key: {files} are no PEM certificate and its key, without a "
+            f"password ({error.reason or 'unreadable'})"
+        ) from None
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -111,8 +142,20 @@ def _announce(settings: Settings, sock: socket.socket) -> None:
         f"  metrics    http{secure}://{base}/metrics",
         f'  try        {_own_command()} say{url}{token} "你好，很高兴认识你。"',
     ]
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.flush()
+    _print("\n".join(lines))
+
+
+def _print(text: str) -> None:
+    """Write to standard output, without which a server still serves: it may be full or closed."""
+    try:
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        print(text.encode(encoding, "replace").decode(encoding), flush=True)
+    except OSError as error:
+        _log.warning("standard output cannot be written", reason=error.strerror)
+        # What it still holds would fail again at the interpreter's last flush.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def _own_command() -> str:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 from server_process import ROOT, ServerProcess
+
+from server.commands import serve
+from server.settings import Settings
 
 
 def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -40,18 +46,69 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         ({"COSYSTREAM_LINGER_MS": "long"}, "linger_ms"),
         ({"COSYSTREAM_MODELS": '[{"name": "x", "kind": "x", "colour": 1}]'}, "colour"),
         ({"COSYSTREAM_VOICE_ALIASES": "/nowhere.toml"}, "nowhere.toml"),
+        ({"COSYSTREAM_TLS_CERTIFICATE": "/nowhere.pem"}, "tls_certificate: /nowhere.pem"),
+        ({"COSYSTREAM_TLS_KEY": "/nowhere.pem"}, "tls_key needs tls_certificate"),
+        (
+            {"COSYSTREAM_TLS_CERTIFICATE": __file__, "COSYSTREAM_TLS_KEY": "/nowhere.pem"},
+            "tls_key: /nowhere.pem",
+        ),
+        ({"COSYSTREAM_TLS_CERTIFICATE": __file__}, "no PEM certificate"),
+        ({"COSYSTREAM_ROOT_PATH": "https://host/speech"}, "root_path"),
     ],
 )
 def test_wrong_settings(tmp_path: Path, environment: dict[str, str], named: str) -> None:
     result = run("--port", "0", cwd=tmp_path, **environment)
     assert result.returncode == 1
     assert named in result.stderr
-    assert "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) == 1, result.stderr
 
 
 def test_unknown_settings_are_warned_of(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "log", lingr_ms="5") as process:
         assert "linger_ms" in process.log.read_text()
+
+
+def test_the_banner_has_root_path_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        serve._announce(Settings(root_path="speech/"), sock)
+        address = f"//127.0.0.1:{sock.getsockname()[1]}"
+    printed = capsys.readouterr().out
+    assert f"http:{address}/speech/\n" in printed
+    assert f"ws:{address}/speech/ws/v1/tts\n" in printed
+
+
+def test_a_secret_that_is_no_setting_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "cosystream_lingr_ms").write_text("5")
+    with ServerProcess(tmp_path / "log", secrets_dir=str(tmp_path)) as process:
+        assert "linger_ms" in process.log.read_text()
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
+def test_a_server_needs_no_standard_output(tmp_path: Path, redirection: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    log = tmp_path / "log"
+    process = subprocess.Popen(
+        f'exec "{sys.executable}" -m server serve --port {port} {redirection} 2>"{log}"',
+        shell=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        until_it_answers(process, f"http://127.0.0.1:{port}/healthz")
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+    assert "Traceback" not in log.read_text()
+
+
+def until_it_answers(process: subprocess.Popen[bytes], url: str) -> None:
+    while process.poll() is None:
+        with contextlib.suppress(httpx.TransportError):
+            assert httpx.get(url).status_code == 200
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"it ended with {process.returncode}")
 
 
 def test_a_model_that_does_not_load_leaves_the_server_unready(tmp_path: Path) -> None:
