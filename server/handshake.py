@@ -14,12 +14,16 @@ import time
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
 from websockets.http11 import Request
+from websockets.protocol import State
 
 _ONCE_ONLY = (b"sec-websocket-key", b"sec-websocket-version")
 _UNSENT_BYTES = 64 * 1024
 """Audio that may wait in the kernel for a slow client. Without a bound the kernel takes megabytes,
 minutes of speech, and neither backpressure nor barge-in would be real."""
+
+_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class ClientLink:
@@ -81,6 +85,28 @@ class FirstKeyProtocol(WebSocketsSansIOProtocol):
             self._head_seen = True
             data = keep_first_headers(data)
         super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        """Answer a head that the WebSocket library could not read, of which uvicorn knows nothing.
+
+        HTTP's own parser took it: a line may be too long, or there may be too many headers.
+        """
+        if not self.transport.is_closing():
+            self.transport.write(b"".join(self.conn.data_to_send()) or _BAD_REQUEST)
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        """Close with 1001: to Aliyun's Python SDK uvicorn's 1012 is a protocol error."""
+        if self.conn.state is State.CONNECTING:
+            super().shutdown()
+            return
+        if self.conn.state is State.OPEN:
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.GOING_AWAY})
+            self.conn.send_close(CloseCode.GOING_AWAY)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.close()
 
     def handle_connect(self, event: Request) -> None:
         """Hand the link to the endpoint."""

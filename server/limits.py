@@ -27,3 +27,15 @@ STREAM_CREDIT_S = 2.0
 """Audio of one stream that may lie between worker and encoder."""
 SESSION_LOOKAHEAD_SEGMENTS = 1
 """Segments that are synthesised while another is being sent."""
+
+# --- Connections -----------------------------------------------------------------------------
+HEAD_TIMEOUT_S = 10.0
+"""For a whole request head: from the first moment, and from the first byte of a later one."""
+BODY_TIMEOUT_S = 10.0
+"""For a whole request body, from the moment that its head was there."""
+MAX_HEAD_BYTES = 65_536
+"""Request line and headers; a larger head is answered with 431."""
+SPARE_CONNECTIONS = 128
+"""Open sockets above `max_connections`, for HTTP and for WebSockets that are being refused."""
+OTHER_OPEN_FILES = 256
+"""File descriptors that are no clients': workers' sockets and pipes, codecs, static files."""
