@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import ssl
 import sys
@@ -36,6 +37,8 @@ def serve(
         token: A token that clients must show. May be repeated. Without any, everybody may speak.
         log_level: debug, info, warning or error.
     """
+    # A stop that comes while libraries are still imported is a stop like any other.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from server import logs  # noqa: PLC0415 - `--help` must not wait for these imports
 
     try:
