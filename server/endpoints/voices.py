@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from server.endpoints.services import Services
-from server.errors import SpeechError
-from server.protocols import nls
+from server.errors import ErrorCode, SpeechError
+from server.protocols import nls, nls_rest
 from server.speech.voices import VoiceEntry
 
 _encoder = msgspec.json.Encoder()
+_log = structlog.get_logger(__name__)
 
 
 async def list_voices(request: Request) -> Response:
@@ -28,21 +32,46 @@ async def voice_info(request: Request) -> Response:
 
 
 async def refresh_voices(request: Request) -> Response:
-    """Read the workers' voices anew, then answer as the list does."""
+    """Read the alias files again and build the list anew, then answer as the list does.
+
+    A file that cannot be used leaves all names as they were.
+    """
     services: Services = request.app.state.services
-    services.speech.refresh()
+    try:
+        _identify(request)
+        await asyncio.to_thread(services.speech.refresh)
+    except SpeechError as error:
+        return _failed(error)
+    except (ValueError, RecursionError) as error:
+        # The reason has paths in it, which are the operator's business only.
+        _log.error("voice aliases not refreshed", reason=str(error))
+        return _failed(
+            SpeechError(
+                ErrorCode.INTERNAL,
+                "The alias file cannot be used, its old names stay; the server's log says why!",
+            )
+        )
     return _answer(request, _listing)
 
 
-def _answer(request: Request, make: Any) -> Response:  # noqa: ANN401
-    services: Services = request.app.state.services
+def _answer(request: Request, make: Callable[[Services], dict[str, Any]]) -> Response:
     try:
-        services.authenticator.identify(request.headers, request.query_params)
-        return Response(_encoder.encode(make(services)), media_type="application/json")
+        _identify(request)
+        body = make(request.app.state.services)
     except SpeechError as error:
-        status, prefix = nls.STATUS_BY_CODE[error.code]
-        http_status = 403 if status == nls.STATUS_TOKEN else 400
-        return JSONResponse({"status": status, "message": prefix + error.message}, http_status)
+        return _failed(error)
+    return Response(_encoder.encode(body), media_type="application/json")
+
+
+def _identify(request: Request) -> None:
+    services: Services = request.app.state.services
+    services.authenticator.identify(request.headers, request.query_params)
+
+
+def _failed(error: SpeechError) -> Response:
+    status, prefix = nls.STATUS_BY_CODE[error.code]
+    body = {"status": status, "message": prefix + error.message}
+    return JSONResponse(body, nls_rest.http_status(error.code))
 
 
 def _listing(services: Services) -> dict[str, Any]:

@@ -24,6 +24,7 @@ _NUMBERS = ("sample_rate", "volume", "volumn", "speech_rate", "pitch_rate", "see
 _FLAGS = ("enable_ssml", "enable_markdown_filter", "enable_text_normalization")
 _HTTP_STATUS = {
     ErrorCode.TOKEN_INVALID: 403,
+    ErrorCode.IDLE_TIMEOUT: 408,
     ErrorCode.CAPACITY_EXCEEDED: 429,
     ErrorCode.SHUTTING_DOWN: 503,
     ErrorCode.MODEL_UNAVAILABLE: 503,
@@ -32,6 +33,8 @@ _HTTP_STATUS = {
     ErrorCode.INTERNAL: 500,
 }
 _BAD_REQUEST = 400
+_MAX_DIGITS = 18
+"""More digits are in no range, and Python refuses to convert more than 4300."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def parse_text_fields(fields: dict[str, str]) -> dict[str, Any]:
     parameters: dict[str, Any] = dict(fields)
     for name in _NUMBERS:
         digits = fields.get(name, "").removeprefix("-")
-        if digits.isascii() and digits.isdigit():
+        if digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS:
             parameters[name] = int(fields[name])
     for name in _FLAGS:
         if fields.get(name, "").lower() in {"true", "false"}:
@@ -93,10 +96,15 @@ def read_request(parameters: dict[str, Any], *, require_appkey: bool) -> SpeechR
     return SpeechRequest(replace(options, subtitles=False, ssml=ssml), text)
 
 
+def http_status(code: ErrorCode) -> int:
+    """The HTTP status that goes with an error."""
+    return _HTTP_STATUS.get(code, _BAD_REQUEST)
+
+
 def render_failure(error: SpeechError, *, task_id: str) -> tuple[int, bytes]:
     """HTTP status and JSON body of an error."""
     status, prefix = nls.STATUS_BY_CODE[error.code]
     if error.code is ErrorCode.MESSAGE_INVALID:
         status, prefix = 40_000_000, "Gateway:CLIENT_ERROR:"
     body = {"task_id": task_id, "result": "", "status": status, "message": prefix + error.message}
-    return _HTTP_STATUS.get(error.code, _BAD_REQUEST), msgspec.json.encode(body)
+    return http_status(error.code), msgspec.json.encode(body)
