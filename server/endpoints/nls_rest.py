@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from urllib.parse import parse_qsl
 
+import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -15,34 +17,56 @@ from server.errors import ErrorCode, SpeechError
 from server.protocols import nls, nls_rest
 
 PROTOCOL = "nls-rest"
+_CLIENT_CLOSED_REQUEST = 499
+"""nginx's status for it; nobody reads it."""
+_log = structlog.get_logger(__name__)
 
 
 async def synthesize(request: Request) -> Response:
     """Speak the `text` parameter; errors come as JSON before the first byte of audio."""
-    services: Services = request.app.state.services
+    if request.method == "HEAD":
+        # Starlette lets it in beside GET; only speaking would tell what the head says.
+        return Response(status_code=405, headers={"Allow": "GET, POST"})
     task_id = nls.new_id()
-    headers = {"X-NLS-RequestId": task_id}
     try:
-        parameters = await _parameters(request)
-        tenant = _identify(services, request, parameters)
-        wanted = nls_rest.read_request(parameters, require_appkey=services.settings.require_appkey)
-        session = services.speech.open(
-            wanted.options, tenant=tenant, protocol=PROTOCOL, task_id=task_id
-        )
-        speech = HttpSpeech(session, wanted.text)
-        if not await speech.begin():
-            raise SpeechError(ErrorCode.TEXT_MISSING, "No text specified that can be spoken!")
+        return await _speak(request, task_id)
     except SpeechError as error:
-        status, body = nls_rest.render_failure(error, task_id=task_id)
-        if error.retry_after_s is not None:
-            headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
-        return Response(body, status, headers, media_type="application/json")
+        return _failed(error, task_id)
+    except ClientDisconnect:
+        return Response(status_code=_CLIENT_CLOSED_REQUEST)
+    except Exception:  # noqa: BLE001 - a defect is told in the protocol's form, too
+        _log.exception("task broke", task_id=task_id)
+        return _failed(SpeechError(ErrorCode.INTERNAL, "Internal error!"), task_id)
+
+
+async def _speak(request: Request, task_id: str) -> Response:
+    services: Services = request.app.state.services
+    parameters = await _parameters(request)
+    tenant = _identify(services, request, parameters)
+    wanted = nls_rest.read_request(parameters, require_appkey=services.settings.require_appkey)
+    session = services.speech.open(
+        wanted.options, tenant=tenant, protocol=PROTOCOL, task_id=task_id
+    )
+    speech = HttpSpeech(session, wanted.text)
+    if not await speech.begin(request.receive):
+        raise SpeechError(ErrorCode.TEXT_MISSING, "No text specified that can be spoken!")
     return SpeechResponse(
         speech,
         send_timeout_s=services.settings.send_timeout_s,
         media_type=nls_rest.CONTENT_TYPE,
-        headers=headers,
+        headers={"X-NLS-RequestId": task_id},
     )
+
+
+def _failed(error: SpeechError, task_id: str) -> Response:
+    headers = {"X-NLS-RequestId": task_id}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    if error.code is ErrorCode.IDLE_TIMEOUT:
+        # The rest of the body may come at any time; nobody waits for it.
+        headers["Connection"] = "close"
+    status, body = nls_rest.render_failure(error, task_id=task_id)
+    return Response(body, status, headers, media_type="application/json")
 
 
 async def _parameters(request: Request) -> dict[str, Any]:
@@ -50,26 +74,35 @@ async def _parameters(request: Request) -> dict[str, Any]:
     if request.method == "GET":
         return nls_rest.parse_text_fields(dict(request.query_params))
     body = await _body(request)
-    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "application/x-www-form-urlencoded":
         return nls_rest.parse_text_fields(dict(parse_qsl(body.decode("utf-8", "replace"))))
     return nls_rest.parse_json(body)
 
 
 async def _body(request: Request) -> bytes:
+    """The whole body.
+
+    Raises:
+        SpeechError: TEXT_TOO_LONG, or IDLE_TIMEOUT if it does not come in time.
+        ClientDisconnect: the client went away.
+    """
     body = bytearray()
     try:
-        async for part in request.stream():
-            body += part
-            if len(body) > limits.MAX_MESSAGE_BYTES:
-                raise SpeechError(ErrorCode.TEXT_TOO_LONG, "Request body is too large!")
-    except ClientDisconnect:
-        raise SpeechError(ErrorCode.MESSAGE_INVALID, "in post data, json format illegal") from None
+        async with asyncio.timeout(limits.BODY_TIMEOUT_S):
+            async for part in request.stream():
+                body += part
+                if len(body) > limits.MAX_MESSAGE_BYTES:
+                    raise SpeechError(ErrorCode.TEXT_TOO_LONG, "Request body is too large!")
+    except TimeoutError:
+        raise SpeechError(
+            ErrorCode.IDLE_TIMEOUT,
+            f"Request body did not come within {limits.BODY_TIMEOUT_S:g} seconds!",
+        ) from None
     return bytes(body)
 
 
 def _identify(services: Services, request: Request, parameters: dict[str, Any]) -> str:
     token = parameters.get("token")
-    query = dict(request.query_params)
-    if isinstance(token, str):
-        query.setdefault("token", token)
-    return services.authenticator.identify(request.headers, query)
+    others = [token] if isinstance(token, str) else []
+    return services.authenticator.identify(request.headers, request.query_params, *others)

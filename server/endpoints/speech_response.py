@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -28,14 +29,34 @@ class HttpSpeech:
         self._audio = self._speak()
         self._first: bytes | None = None
 
-    async def begin(self) -> bool:
+    async def begin(self, receive: Receive) -> bool:
         """Wait for the first bytes; False if the text has nothing to speak.
+
+        Args:
+            receive: the request's, whose body has been read: a client that leaves is noticed there.
 
         Raises:
             SpeechError: the task failed. The session is closed then.
+            ClientDisconnect: the client went away. The session is closed then, too.
         """
-        self._first = await anext(self._audio, None)
+        first = asyncio.create_task(self._read_first())
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait({first, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not first.done():
+                raise ClientDisconnect
+            self._first = first.result()
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            first.cancel()
+            gone.cancel()
+            await asyncio.gather(first, gone, return_exceptions=True)
         return self._first is not None
+
+    async def _read_first(self) -> bytes | None:
+        return await anext(self._audio, None)
 
     def close(self) -> None:
         """Stop speaking."""
@@ -76,7 +97,8 @@ class SpeechResponse(StreamingResponse):
     """A response that stops the model when the client goes away, or takes nothing for too long.
 
     After the first byte an error can only cut the body short, which a client of chunked transfer
-    sees.
+    sees. ASGI has no word for that: the connection's transport, which the server puts into
+    `scope["state"]["transport"]`, is closed instead.
     """
 
     def __init__(
@@ -90,6 +112,7 @@ class SpeechResponse(StreamingResponse):
         super().__init__(speech.audio(), headers=headers, media_type=media_type)
         self._speech = speech
         self._send_timeout_s = send_timeout_s
+        self._failure: SpeechError | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
@@ -97,21 +120,51 @@ class SpeechResponse(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._speech.close()
+        transport: asyncio.Transport | None = scope.get("state", {}).get("transport")
+        if self._failure is not None and transport is not None:
+            await self._cut(self._failure, transport, receive)
 
     async def stream_response(self, send: Send) -> None:
         """Send head and body, each piece within the deadline."""
-        await send(
-            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        )
         try:
+            async with asyncio.timeout(self._send_timeout_s):
+                await send(
+                    {
+                        "type": "http.response.start",
+                        "status": self.status_code,
+                        "headers": self.raw_headers,
+                    }
+                )
             async for data in self.body_iterator:
                 async with asyncio.timeout(self._send_timeout_s):
                     await send({"type": "http.response.body", "body": data, "more_body": True})
-        except SpeechError:
+        except SpeechError as error:
+            self._failure = error
             return
         except TimeoutError:
-            self._speech.fail(
-                SpeechError(ErrorCode.CLIENT_TOO_SLOW, "Client does not read its audio!")
+            self._failure = SpeechError(
+                ErrorCode.CLIENT_TOO_SLOW, "Client does not read its audio!"
             )
+            self._speech.fail(self._failure)
             return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _cut(
+        self, failure: SpeechError, transport: asyncio.Transport, receive: Receive
+    ) -> None:
+        """End the connection, and return when it has ended: only then is the response over."""
+        if failure.code is not ErrorCode.CLIENT_TOO_SLOW:
+            # What has been spoken may still leave.
+            transport.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._send_timeout_s):
+                    await _disconnected(receive)
+                    return
+        transport.abort()
+        await _disconnected(receive)
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Return when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
