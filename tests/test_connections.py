@@ -23,7 +23,7 @@ from server.handshake import FirstKeyProtocol
 
 pytestmark = pytest.mark.anyio
 
-HEAD_TIMEOUT_S = 0.1
+HEAD_TIMEOUT_S = 0.25
 PATIENCE_S = 20.0
 MAX_CONNECTIONS = 4
 REQUEST = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -43,7 +43,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
             await send({"type": "websocket.send", "text": message["text"]})
         return
     if scope["path"] == "/slow":
-        await asyncio.sleep(3 * HEAD_TIMEOUT_S)
+        await asyncio.sleep(2 * HEAD_TIMEOUT_S)
     endless = scope["path"] == "/endless"
     headers = [] if endless else [(b"content-length", b"2")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -190,7 +190,7 @@ async def test_one_connection_too_many_is_closed_and_later_ones_are_not(
 
 async def test_a_websocket_may_be_silent(listener: Listener) -> None:
     async with connect(f"ws://127.0.0.1:{listener.port}/", ping_interval=None) as client:
-        await asyncio.sleep(3 * HEAD_TIMEOUT_S)
+        await asyncio.sleep(2 * HEAD_TIMEOUT_S)
         await client.send("still here")
         assert await client.recv() == "still here"
 
