@@ -13,7 +13,7 @@ from speech_page import OpenPage
 pytestmark = pytest.mark.anyio
 
 CHINESE = "你好，很高兴认识你。今天天气很好。"
-ENGLISH = "Hello, nice to meet you. How are you?"
+ENGLISH = "Hello there. How are you?"
 
 
 @pytest.mark.parametrize(("voice", "text"), [("中文女", CHINESE), ("英文女", ENGLISH)])
@@ -25,7 +25,7 @@ async def test_whole_text_is_spoken_without_a_gap(
     assert stats["path"] == "worklet"
     assert stats["underruns"] == 0, await page.timeline()
     assert stats["droppedMs"] == 0
-    assert 2 < stats["audioS"] < 10
+    assert 1 < stats["audioS"] < 6
     assert stats["playedS"] == pytest.approx(stats["audioS"], abs=1e-6)
     assert min(stats["connectMs"], stats["startedMs"]) > 0
     assert 0 < stats["firstFrameMs"] <= stats["firstAudibleMs"] < 1000 * stats["audioS"]
@@ -52,7 +52,8 @@ async def test_the_same_seed_sends_the_same_pieces(
     await page.mode("llm")
 
     async def pieces(seed: str) -> list[str]:
-        await page.speak("一二三四五六七八九。", tokens_per_second="500", llm_seed=seed)
+        text = "一二三四五六七八九十。"
+        await page.speak(text, tokens_per_second="500", llm_seed=seed, speech_rate="500")
         return [frame["body"]["payload"]["text"] for frame in await page.frames("RunSynthesis")]
 
     first = await pieces("1")
@@ -84,7 +85,7 @@ async def test_what_is_heard_is_what_was_sent(
     sine_server: ServerProcess, open_page: OpenPage
 ) -> None:
     """Two sentences, which come in many frames, are one sine without a lost or doubled sample."""
-    text = "一二三四五六七八九。一二三四五六七八九。"
+    text = "一二三四五。六七八九十。"
     page = await open_page(sine_server.address, recorded=True)
     await page.speak(text, voice="sine", sample_rate="24000")
     expected = sine_samples(len(text), sample_rate_hz=24000)

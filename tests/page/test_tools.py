@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Request, Route
+from playwright.async_api import Browser, Request, Route
 from server_process import ServerProcess
-from speech_page import OpenPage, SpeechPage
+from speech_page import OpenPage, PageOpener, SpeechPage
 
 pytestmark = pytest.mark.anyio
 
@@ -17,52 +18,47 @@ NEXT_PICTURE = """() => new Promise((resolve) =>
 TEXT = "一二三四五六。七八九十一二。"
 
 
-async def test_numbers_are_shown_while_it_speaks_and_after(
-    sine_server: ServerProcess, open_page: OpenPage
-) -> None:
-    page = await open_page(sine_server.address)
-    await page.start(TEXT, voice="sine")
-    await page.until_audible()
-    await page.wait("() => /\\d+ ms/.test(document.getElementById('status').innerText)")
-    await page.until("done")
-    stats = await page.stats()
-    shown = await page["numbers"].inner_text()
+@pytest.fixture(scope="module")
+async def spoken(sine_server: ServerProcess, browser: Browser) -> AsyncIterator[SpeechPage]:
+    """A page that has spoken, to be looked at."""
+    opener = PageOpener(browser)
+    page = await opener.open(sine_server.address)
+    await page.ready()
+    assert not await drawn(page, "#waveform")
+    await page.speak(TEXT, voice="sine")
+    yield page
+    assert not await opener.close()
+
+
+async def test_numbers_are_shown(spoken: SpeechPage) -> None:
+    stats = await spoken.stats()
+    shown = await spoken["numbers"].inner_text()
     assert f"{stats['audioS']:.1f}" in shown
     assert f"{stats['chunks']}" in shown
     assert "–" in shown, "it was not stopped, and a number that there is not is not 0"
-    assert await drawn(page, "#numbers canvas")
+    assert await drawn(spoken, "#numbers canvas")
 
 
-async def test_the_waveform_shows_the_joins(
-    sine_server: ServerProcess, open_page: OpenPage
-) -> None:
-    page = await open_page(sine_server.address)
-    await page.ready()
-    assert not await drawn(page, "#waveform")
-    stats = await page.speak(TEXT, voice="sine")
-    assert await drawn(page, "#waveform")
-    assert str(stats["chunks"] - 1) in await page["waveform-hint"].inner_text()
-    await page["zoom-join"].click()
-    hint = await page["waveform-hint"].inner_text()
+async def test_the_waveform_shows_the_joins(spoken: SpeechPage) -> None:
+    stats = await spoken.stats()
+    assert await drawn(spoken, "#waveform")
+    assert str(stats["chunks"] - 1) in await spoken["waveform-hint"].inner_text()
+    await spoken["zoom-join"].click()
+    hint = await spoken["waveform-hint"].inner_text()
     step, beside = (float(value) for value in re.findall(r"([\d.]+) %", hint))
     assert step <= beside * 1.1 + 0.1, "the sine has no click at a join"
-    await page["zoom-fit"].click()
-    assert await page["waveform-hint"].inner_text() != hint
+    await spoken["zoom-fit"].click()
+    assert await spoken["waveform-hint"].inner_text() != hint
 
 
-async def test_frames_fold_out_and_are_filtered(
-    sine_server: ServerProcess, open_page: OpenPage
-) -> None:
-    page = await open_page(sine_server.address)
-    await page.speak(TEXT, voice="sine")
-    stats = await page.stats()
-    rows = page.page.locator("#panel-frames .frames > *")
-    assert await rows.count() == len(await page.page.evaluate("() => window.cosystream.frames"))
-    kind = page.page.locator("#panel-frames select")
+async def test_frames_fold_out_and_are_filtered(spoken: SpeechPage) -> None:
+    rows = spoken.page.locator("#panel-frames .frames > *")
+    assert await rows.count() == len(await spoken.page.evaluate("() => window.cosystream.frames"))
+    kind = spoken.page.locator("#panel-frames select")
     await kind.select_option("audio")
-    assert await rows.count() == stats["chunks"]
+    assert await rows.count() == (await spoken.stats())["chunks"]
     await kind.select_option("messages")
-    await page.page.locator("#panel-frames input[type=search]").fill("startsynthesis")
+    await spoken.page.locator("#panel-frames input[type=search]").fill("startsynthesis")
     assert await rows.count() == 1
     await rows.first.locator("summary").click()
     shown = json.loads(await rows.first.locator("pre").inner_text())
