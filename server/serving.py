@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import socket
 from collections.abc import Callable, Coroutine
@@ -93,20 +92,24 @@ class Server(uvicorn.Server):
         if self._ending is not None:
             self._ending.cancel()
         self._ending = asyncio.ensure_future(how())
+        self._ending.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            # Even if it broke: who was asked to stop must not stay.
+            self.should_exit = True
 
     async def _drain(self) -> None:
         await self._services.drain(self._settings.drain_timeout_s)
-        self.should_exit = True
 
     async def _abort(self) -> None:
         self._close_timeout_s = _HURRIED_CLOSE_TIMEOUT_S
         self._services.draining = self._services.speech.admission.draining = True
         error = SpeechError(ErrorCode.SHUTTING_DOWN, "Server is shutting down, connect again!")
         running = list(self._services.conversations)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_ABORT_TIMEOUT_S):
-                await asyncio.gather(*(one.abort(error) for one in running), return_exceptions=True)
-        self.should_exit = True
+        if running:
+            aborts = [asyncio.ensure_future(one.abort(error)) for one in running]
+            await asyncio.wait(aborts, timeout=_ABORT_TIMEOUT_S)
         if self._dropping is not None:
             self._drop_connections()
 
