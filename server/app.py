@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 from collections.abc import AsyncIterator
 
@@ -105,12 +106,19 @@ def _middleware(settings: Settings) -> list[Middleware]:
     ]
 
 
+def _load_grammars() -> None:
+    normalizer.load()
+    # What is there by now stays: the collector need not walk through it again and again.
+    gc.collect()
+    gc.freeze()
+
+
 @contextlib.asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     services: Services = app.state.services
     await services.pool.start()
     # Grammars take a moment to load: beside the workers, not in the first number that is spoken.
-    grammars = asyncio.create_task(asyncio.to_thread(normalizer.load))
+    grammars = asyncio.create_task(asyncio.to_thread(_load_grammars))
     try:
         yield
     finally:
