@@ -51,7 +51,7 @@ export class Server {
       body: JSON.stringify({ appkey: APPKEY, ...body }),
       signal,
     };
-    return (await this.#ask("stream/v1/tts", request)).blob();
+    return this.#ask("stream/v1/tts", request, "blob");
   }
 
   /**
@@ -64,34 +64,49 @@ export class Server {
     body.append("name", name);
     body.append("text", text);
     body.append("audio", audio, fileName);
-    return (await this.#ask("v1/voices", { method: "POST", body })).json();
+    return this.#ask("v1/voices", { method: "POST", body }, "json");
   }
 
   /** @param {string} name of a cloned voice */
   async forget(name) {
-    await this.#ask(`v1/voices/${encodeURIComponent(name)}`, { method: "DELETE" });
+    await this.#ask(`v1/voices/${encodeURIComponent(name)}`, { method: "DELETE" }, "text");
   }
 
-  async #json(path) {
-    return (await this.#ask(path, {})).json();
+  #json(path) {
+    return this.#ask(path, {}, "json");
   }
 
-  async #ask(path, { headers = {}, ...request }) {
+  /** @param {"json" | "blob" | "text"} kind of what is answered */
+  async #ask(path, { headers = {}, ...request }, kind) {
     const token = this.token();
     let response;
     try {
       response = await fetch(new URL(path, this.base), {
         ...request,
-        headers: token ? { ...headers, "X-NLS-Token": token } : headers,
+        headers: token ? { ...headers, "X-NLS-Token": utf8(token) } : headers,
         referrerPolicy: "no-referrer",
       });
     } catch (error) {
-      if (error.name === "AbortError") throw error;
-      throw new ServerError({ text: error.message, adviceKey: "unreachable" });
+      throw failure(error, "unreachable");
     }
     if (!response.ok) throw await refusal(response);
-    return response;
+    try {
+      return await response[kind]();
+    } catch (error) {
+      // It broke off in the middle, or is a proxy's page instead of JSON.
+      throw failure(error, error instanceof SyntaxError ? "message" : "connection-lost");
+    }
   }
+}
+
+/** Headers take bytes only, which a string of Latin-1 stands for. */
+function utf8(text) {
+  return String.fromCharCode(...new TextEncoder().encode(text));
+}
+
+function failure(error, adviceKey) {
+  if (error.name === "AbortError") return error;
+  return new ServerError({ text: error.message, adviceKey });
 }
 
 const ADVICE = new Map([
