@@ -9,7 +9,9 @@ import pytest
 from chromium import ChromiumMissingError, chromium, chromium_path, in_ci
 from playwright.async_api import Browser
 from server_process import ServerProcess
-from speech_page import TOKEN, OpenPage, PageOpener
+from speech_page import HAN_TOKEN, ODD_TOKEN, TOKEN, OpenPage, PageOpener
+
+TOKENS = (TOKEN, ODD_TOKEN, HAN_TOKEN)
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +43,8 @@ async def open_page(browser: Browser) -> AsyncIterator[OpenPage]:
 
 @pytest.fixture(scope="session")
 def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server with both models that wants TOKEN."""
+    """A server with both models that wants one of TOKENS."""
     models = [{"name": "espeak"}, {"name": "sine", "kind": "sine_model:SineModel"}]
     log = tmp_path_factory.mktemp("guarded-server") / "log"
-    with ServerProcess(log, models=json.dumps(models), tokens=TOKEN) as process:
+    with ServerProcess(log, models=json.dumps(models), tokens=",".join(TOKENS)) as process:
         yield process

@@ -15,7 +15,9 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Downlo
 PATIENCE_MS = 30_000
 """A test that waits longer than this for a state of the page hangs."""
 TOKEN = "the-right-token"
-"""What the fixture `guarded_server` wants."""
+ODD_TOKEN = 'it\'s\\ "5" &=%$'
+HAN_TOKEN = "口令"
+"""What the fixture `guarded_server` wants: any of these."""
 OVER = ("done", "failed")
 
 _VIOLATIONS = """

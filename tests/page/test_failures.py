@@ -86,6 +86,20 @@ async def test_killed_server(tmp_path: Path, open_page: OpenPage) -> None:
         page.forgive(GONE)
 
 
+async def test_a_preview_that_breaks_off(tmp_path: Path, open_page: OpenPage) -> None:
+    with ServerProcess(tmp_path / "log", models=SLOW_SINE) as process:
+        page = await open_page(process.address)
+        await page.ready()
+        async with page.page.expect_response("**/stream/v1/tts"):
+            await page["preview"].click()
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        await page["voice-problem"].wait_for(state="visible")
+        assert "The connection broke" in await page["voice-problem"].inner_text()
+        assert await page["preview"].inner_text() == "Preview"
+    page.forgive(f"{GONE}|ERR_INCOMPLETE_CHUNKED_ENCODING")
+
+
 async def test_a_model_that_fails(sine_server: ServerProcess, open_page: OpenPage) -> None:
     page = await open_page(sine_server.address)
     await page.start("please raise", voice="sine")

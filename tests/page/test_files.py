@@ -10,11 +10,12 @@ import subprocess
 import sys
 import wave
 from pathlib import Path
+from urllib.parse import quote
 
 import av
 import pytest
 from server_process import ServerProcess
-from speech_page import TOKEN, OpenPage, SpeechPage
+from speech_page import ODD_TOKEN, TOKEN, OpenPage, SpeechPage
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +24,8 @@ SHORT = "一二三四五。"
 SHORT_S = 0.6
 # Everything that quoting could break, in a shell and in Python.
 AWKWARD = "It's \"5\" o'clock: $HOME `id` \\n {x} %s 你好😀。\nTwo lines; 'end'."
-WITH_TOKEN = f"/?token={TOKEN}"
+# A shell, Python and a URL quote in ways of their own.
+WITH_TOKEN = f"/?token={quote(ODD_TOKEN)}"
 CLIPBOARD = ["clipboard-read", "clipboard-write"]
 RUN_LIMIT_S = 60
 
@@ -90,7 +92,7 @@ async def test_frames_are_exported_and_say_the_same_again(
     await page.mode("llm")
     first = await page.speak(SHORT, voice="sine", tokens_per_second="100")
     path = await page.download(page.labelled("frames.export"), tmp_path)
-    assert TOKEN not in path.read_text(encoding="utf-8")
+    assert ODD_TOKEN not in path.read_text(encoding="utf-8")
     names = [frame["name"] for frame in json.loads(path.read_text(encoding="utf-8"))["frames"]]
     assert names[0] == "StartSynthesis"
     assert names[-1] == "SynthesisCompleted"
@@ -138,7 +140,7 @@ async def test_the_copied_javascript_runs(
 async def test_the_token_is_copied_but_not_shown(
     guarded_server: ServerProcess, open_page: OpenPage
 ) -> None:
-    page = await open_page(guarded_server.address, path=WITH_TOKEN, permissions=CLIPBOARD)
+    page = await open_page(guarded_server.address, path=f"/?token={TOKEN}", permissions=CLIPBOARD)
     for kind in ("curl", "python", "javascript"):
         assert TOKEN in await copied(page, kind)
         assert TOKEN not in await page["panel-request"].inner_text()

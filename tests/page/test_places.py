@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from server_process import ServerProcess
-from speech_page import TOKEN, OpenPage
+from speech_page import HAN_TOKEN, TOKEN, OpenPage
 from stripping_proxy import StrippingProxy
 
 pytestmark = pytest.mark.anyio
@@ -52,7 +52,7 @@ async def test_with_a_token_in_the_field(
     page = await open_page(guarded_server.address)
     await page["voice-problem"].wait_for(state="visible")
     page.forgive("status of 403")
-    await page["token"].fill(TOKEN)
+    await page["token"].fill(HAN_TOKEN)
     await page["token"].press("Tab")
     await page.ready()
     await page.speak(TEXT)
