@@ -31,18 +31,28 @@ class SpeechPage:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.problems: list[str] = []
+        self._problems: list[str] = []
+        self._forgiven: list[str] = []
         page.set_default_timeout(PATIENCE_MS)
         page.on("console", self._console)
-        page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
+        page.on("pageerror", lambda error: self._problems.append(f"uncaught: {error}"))
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
-            self.problems.append(f"{message.type}: {message.text}")
+            self._problems.append(f"{message.type}: {message.text}")
 
     def forgive(self, pattern: str) -> None:
-        """Take off the list what the browser itself says of a failure that the test has made."""
-        self.problems = [problem for problem in self.problems if not re.search(pattern, problem)]
+        """What the browser itself says of a failure that the test makes is no problem."""
+        self._forgiven.append(pattern)
+
+    @property
+    def problems(self) -> list[str]:
+        """Console messages and exceptions that no test has asked for."""
+        return [
+            problem
+            for problem in self._problems
+            if not any(re.search(pattern, problem) for pattern in self._forgiven)
+        ]
 
     def __getitem__(self, control: str) -> Locator:
         """An element by its id."""

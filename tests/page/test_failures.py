@@ -67,6 +67,7 @@ async def test_refused_handshake(tmp_path: Path, open_page: OpenPage) -> None:
 async def test_killed_server(tmp_path: Path, open_page: OpenPage) -> None:
     with ServerProcess(tmp_path / "first", models=SLOW_SINE) as process:
         page = await open_page(process.address)
+        page.forgive(GONE)
         await page.start("一二三四五六七八九十" * 10 + "。", voice="sine")
         await page.until_audible()
         os.kill(process.pid, signal.SIGKILL)
@@ -82,8 +83,6 @@ async def test_killed_server(tmp_path: Path, open_page: OpenPage) -> None:
     with ServerProcess(tmp_path / "second", *SINE, port=port):
         await page.speak(TEXT)
         assert await page["failure"].is_hidden()
-        # The admin strip asks every two seconds, also while the server was gone.
-        page.forgive(GONE)
 
 
 async def test_a_preview_that_breaks_off(tmp_path: Path, open_page: OpenPage) -> None:

@@ -66,17 +66,6 @@ async def test_frames_fold_out_and_are_filtered(spoken: SpeechPage) -> None:
     assert shown["payload"]["voice"] == "sine"
 
 
-async def test_the_request_is_what_is_sent(sine_server: ServerProcess, open_page: OpenPage) -> None:
-    page = await open_page(sine_server.address)
-    await page.ready()
-    await page["tab-request"].click()
-    await page.parameters(volume="30", speech_rate="100", format="wav", sample_rate="48000")
-    shown = json.loads(await page.page.locator("#panel-request code").inner_text())
-    await page.speak("一二三。")
-    (start,) = await page.frames("StartSynthesis")
-    assert start["body"]["payload"] == shown
-
-
 async def test_what_was_chosen_is_there_again(
     sine_server: ServerProcess, open_page: OpenPage
 ) -> None:
