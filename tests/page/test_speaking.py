@@ -22,6 +22,7 @@ async def test_whole_text_is_spoken_without_a_gap(
     server: ServerProcess, open_page: OpenPage, voice: str, text: str
 ) -> None:
     page = await open_page(server.address)
+    await page.ready()
     stats = await page.speak(text, voice=voice)
     assert stats["path"] == "worklet"
     assert stats["underruns"] == 0, await page.timeline()
@@ -37,6 +38,7 @@ async def test_a_simulated_llm_is_heard_before_it_has_written_all(
     server: ServerProcess, open_page: OpenPage
 ) -> None:
     page = await open_page(server.address)
+    await page.ready()
     await page.mode("llm")
     stats = await page.speak(CHINESE, tokens_per_second="4", jitter="80", llm_seed="7")
     assert stats["firstAudibleMs"] < stats["lastTextMs"]
