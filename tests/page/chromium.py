@@ -12,6 +12,8 @@ from playwright.async_api import Browser, async_playwright
 
 FINDER = Path(__file__).parents[2] / "scripts" / "chromium"
 LOUDSPEAKER = Path(__file__).with_name("loudspeaker.js")
+INSECURE_HOST = "speech.lan"
+"""Leads to this machine, but browsers trust it no more than any other plain HTTP."""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -23,6 +25,7 @@ FLAGS = [
     "--autoplay-policy=no-user-gesture-required",
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
+    f"--host-resolver-rules=MAP {INSECURE_HOST} 127.0.0.1",
 ]
 
 

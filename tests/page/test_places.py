@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from chromium import INSECURE_HOST
 from server_process import ServerProcess
 from speech_page import HAN_TOKEN, TOKEN, OpenPage
 from stripping_proxy import StrippingProxy
@@ -60,3 +61,20 @@ async def test_with_a_token_in_the_field(
     await page.page.reload()
     await page.ready()
     await page.speak(TEXT)
+
+
+async def test_over_plain_http_in_a_local_network(
+    sine_server: ServerProcess, open_page: OpenPage
+) -> None:
+    """Browsers keep AudioWorklet and the clipboard from such a page."""
+    port = sine_server.address.rpartition(":")[2]
+    page = await open_page(f"{INSECURE_HOST}:{port}")
+    page.forgive("ScriptProcessorNode is deprecated")
+    await page.ready()
+    assert await page.page.evaluate("() => isSecureContext") is False
+    stats = await page.speak(TEXT)
+    assert stats["path"] == "script-processor"
+    assert stats["playedS"] == pytest.approx(0.4, abs=0.01)
+    await page["tab-request"].click()
+    await page["copy-request"].click()
+    await page.wait("() => document.getElementById('copy-request').innerText === 'Copied'")
