@@ -12,7 +12,7 @@ is imported, because a worker may run under another Python interpreter than the 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -96,6 +96,10 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     sampling: bool = False
     """Says a text differently each time unless `SynthesisRequest.seed` is given."""
     cloning: bool = False
+    """`enroll` and `add_voice` work."""
+    clone_format: str = ""
+    """With `cloning`: names what `enroll` makes and `add_voice` takes, such as `cosyvoice2`. Models
+    of one format may speak each other's clones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +145,34 @@ class SpeechModel(ABC):
     def warm_up(self) -> None:  # noqa: B027 - models may have nothing to do
         """Do what would make the first request slower than the second."""
 
-    def enroll(self, name: str, samples: Samples, sample_rate_hz: int, transcript: str) -> Voice:  # noqa: ARG002
-        """Make a voice from a recording of shape (n_samples,), in models with
-        `Capabilities.cloning`.
+    def enroll(self, samples: Samples, sample_rate_hz: int, transcript: str) -> bytes:  # noqa: ARG002
+        """Make a voice's features from a recording of shape (n_samples,), in models with
+        `Capabilities.cloning`. They are kept by the front and come back by `add_voice`, here and in
+        other workers. May be called beside streams, from a thread of its own.
 
         Raises:
             ModelError: `unsupported` here; `failed` if the recording is of no use.
         """  # noqa: D205
         raise ModelError("unsupported", f"model {self.name!r} does not clone voices")
+
+    def add_voice(self, voice: Voice, features: bytes) -> None:  # noqa: ARG002
+        """Take up a clone, made by `enroll` of a model with the same `Capabilities.clone_format`.
+        A voice of that name is replaced. Called before the first request that names it, beside
+        streams, from the thread that answers the heartbeat: quick.
+
+        Raises:
+            ModelError: `unsupported` here; `failed` if the features are damaged or another's.
+        """  # noqa: D205
+        raise ModelError("unsupported", f"model {self.name!r} does not clone voices")
+
+    def remove_voice(self, name: str) -> None:  # noqa: B027
+        """Forget a clone; streams that speak with it go on. An unknown name is ignored."""
+
+    def take_incidents(self) -> Mapping[str, int]:
+        """What the model's own guards met since the last call, by name (`silence`,
+        `repeated_token` ...), for the metrics.
+        """  # noqa: D205
+        return {}
 
     def close(self) -> None:  # noqa: B027 - models may have nothing to do
         """Free what the model holds. It is not used afterwards."""

@@ -12,7 +12,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -32,6 +32,11 @@ RESERVED_VARIABLES = frozenset(
 """Variables with our prefix that are no settings of the server."""
 _PATH = r"[\w.~!$&'()*+,;=:@%-]+(/[\w.~!$&'()*+,;=:@%-]+)*"
 """Segments of a URL's path (RFC 3986, section 3.3), without the slashes around them."""
+
+
+TextStreamMode: TypeAlias = Literal["auto", "always", "never"]
+"""`auto`: only while no full sentence is there; `always`: every sentence; `never`: whole sentences
+only."""
 
 
 class SettingsError(Exception):
@@ -54,6 +59,16 @@ class ModelSettings(BaseModel):
     environment: dict[str, str] = Field(default_factory=dict)
     max_requests: int = Field(default=0, ge=0)
     max_rss_bytes: int = Field(default=0, ge=0)
+    load: Literal["start", "lazy"] = "start"
+    """`lazy`: not before somebody asks for one of its voices."""
+    idle_unload_s: float = Field(default=0.0, ge=0)
+    """End its workers after so long without work, until the next request; 0: never."""
+    warm_up: bool = True
+    """Speak something before the first request, which then is as fast as the second."""
+    text_stream: TextStreamMode = "auto"
+    """Whether text goes into the model while it is still being written, in models that can."""
+    voice_text_stream: dict[str, TextStreamMode] = Field(default_factory=dict)
+    """The same for single voices."""
 
 
 def _split(value: object) -> object:
@@ -85,6 +100,13 @@ class Settings(BaseSettings):
     )
     voice_aliases: str = ""
     """A TOML file with more aliases."""
+    data_directory: str = ""
+    """Where cloned voices, downloaded models and environments lie; empty for the user's own data
+    directory, `$XDG_DATA_HOME/cosystream` or `~/.local/share/cosystream`."""
+    cosyvoice_home: str = ""
+    """A checkout of FunAudioLLM/CosyVoice, with its submodule."""
+    cosyvoice_interpreter: str = ""
+    """The Python that runs CosyVoice; empty for the one that `cosystream setup cosyvoice` made."""
 
     # --- Who may come in ---
     tokens: Annotated[list[str], NoDecode] = Field(
@@ -142,6 +164,14 @@ class Settings(BaseSettings):
         if doubled:
             raise ValueError(f"model names stand twice: {', '.join(sorted(doubled))}")
         return value
+
+    @property
+    def data_path(self) -> Path:
+        """The data directory; it need not exist yet."""
+        if self.data_directory:
+            return Path(self.data_directory).expanduser()
+        base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+        return Path(base).expanduser() / "cosystream"
 
     @classmethod
     def settings_customise_sources(

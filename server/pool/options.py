@@ -32,6 +32,14 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Replace a worker after about so many syntheses, its successor being ready first; 0: never."""
     max_rss_bytes: int = 0
     """Replace a worker whose resident memory passes this; 0: never."""
+    warm_up: bool = True
+    """Call `SpeechModel.warm_up` before a worker is ready."""
+    lazy: bool = False
+    """Start no worker before the first request; needs `info`."""
+    idle_unload_s: float = 0.0
+    """End all workers after so long without a stream, until the next request; 0: never."""
+    info: ModelInfo | None = None
+    """What is known of the model before a worker has reported it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
