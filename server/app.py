@@ -13,6 +13,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
+from server import keys
+from server.accounts import Accounts
 from server.auth import Authenticator
 from server.endpoints import nls_rest, operations, pages, voices
 from server.endpoints.flowing import flowing_speech
@@ -34,7 +36,7 @@ def build_app(settings: Settings) -> Starlette:
     """An application with its own pool, which starts and stops with the lifespan.
 
     Raises:
-        ValueError: an alias file cannot be used.
+        ValueError: an alias file or the key store cannot be used.
     """
     metrics = Metrics()
     pool = WorkerPool(
@@ -48,10 +50,13 @@ def build_app(settings: Settings) -> Starlette:
         observer=metrics,
     )
     metrics.watch(pool)
-    speech = SpeechService(settings, pool, AliasTable.load(settings.voice_aliases), metrics)
+    accounts = Accounts(settings.data_path / keys.FILE_NAME, metrics)
+    aliases = AliasTable.load(settings.voice_aliases)
+    speech = SpeechService(settings, pool, aliases, metrics, accounts)
     services = Services(
         settings=settings,
-        authenticator=Authenticator(settings.tokens),
+        authenticator=Authenticator(settings.tokens, accounts),
+        accounts=accounts,
         metrics=metrics,
         pool=pool,
         speech=speech,
@@ -120,7 +125,8 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     # Grammars take a moment to load: beside the workers, not in the first number that is spoken.
     grammars = asyncio.create_task(asyncio.to_thread(_load_grammars))
     try:
-        yield
+        async with services.accounts.open():
+            yield
     finally:
         await grammars
         await services.pool.close()

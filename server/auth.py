@@ -1,4 +1,4 @@
-"""Who is asking: tokens by header or query, compared in constant time."""
+"""Who is asking: tokens of the settings and keys of the store, by header or query."""
 
 from __future__ import annotations
 
@@ -6,25 +6,29 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Iterator, Mapping
 
+from server.accounts import Accounts
 from server.errors import ErrorCode, SpeechError
+from server.keys import digest_of
 
 ANONYMOUS = "anonymous"
 
 
 class Authenticator:
-    """Knows the tokens that are allowed in; without any, everybody is.
+    """Knows the tokens and keys that are allowed in; while there are none, everybody is.
 
     Args:
         tokens: the allowed tokens.
+        accounts: the keys that are allowed in besides.
     """
 
-    def __init__(self, tokens: Iterable[str]) -> None:
-        self._digests = [_digest(token) for token in dict.fromkeys(tokens)]
+    def __init__(self, tokens: Iterable[str], accounts: Accounts | None = None) -> None:
+        self._digests = [digest_of(token) for token in dict.fromkeys(tokens)]
+        self._accounts = accounts
 
     @property
     def required(self) -> bool:
-        """A token is needed."""
-        return bool(self._digests)
+        """A token or a key is needed."""
+        return bool(self._digests) or (self._accounts is not None and self._accounts.required)
 
     def identify(self, headers: Mapping[str, str], query: Mapping[str, str], *others: str) -> str:
         """The tenant behind a request, a name that may be logged.
@@ -51,21 +55,35 @@ class Authenticator:
         ]
         if not offered:
             raise SpeechError(ErrorCode.TOKEN_INVALID, "Missing authorization header!")
-        # All are compared with all, so that the time does not tell which one came close.
-        digests = [_digest(token) for token in offered]
-        matches = [
-            known
-            for digest in digests
-            for known in self._digests
-            if hmac.compare_digest(known, digest)
-        ]
-        if not matches:
+        # All are looked at, so that the time does not tell which one came close.
+        tenants = [self._tenant(digest_of(token)) for token in offered]
+        known = [tenant for tenant in tenants if tenant]
+        if not known:
             raise SpeechError(ErrorCode.TOKEN_INVALID, "The token '***' is invalid!")
-        return "token-" + matches[0].hex()[:8]
+        return known[0]
 
+    def _tenant(self, digest: bytes) -> str:
+        matches = [known for known in self._digests if hmac.compare_digest(known, digest)]
+        if matches:
+            return "token-" + digest.hex()[:8]
+        return (self._accounts.find(digest) or "") if self._accounts is not None else ""
 
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+    # --- What may be asked for without a token, because we gave it away ------------------------
+
+    def sign(self, subject: str) -> str:
+        """A signature that stands for a token, for this subject only.
+
+        It is the same for all servers with these tokens and this key store.
+        """
+        return hmac.new(self._signing_key(), subject.encode(), hashlib.sha256).hexdigest()[:32]
+
+    def signed(self, subject: str, signature: str) -> bool:
+        """Whether `sign` made this signature."""
+        return hmac.compare_digest(self.sign(subject).encode(), signature.encode())
+
+    def _signing_key(self) -> bytes:
+        secret = self._accounts.secret if self._accounts is not None else b""
+        return hashlib.sha256(b"".join([b"sign", secret, *sorted(self._digests)])).digest()
 
 
 def _readings(token: str) -> Iterator[str]:

@@ -21,7 +21,8 @@ module maps codes to its own vocabulary (an NLS status, an HTTP status, a vendor
     |   `-- NOT_SUPPORTED           a known wish that the chosen model cannot fulfil
     |-- the client's rights
     |   |-- TOKEN_INVALID           missing or wrong
-    |   `-- APPKEY_MISSING
+    |   |-- APPKEY_MISSING
+    |   `-- QUOTA_EXCEEDED          the key has used up its characters of the day
     |-- the moment
     |   |-- CAPACITY_EXCEEDED       the server, or this token, has as many tasks as it may
     |   |-- IDLE_TIMEOUT            nothing came for too long
@@ -57,6 +58,7 @@ class ErrorCode(StrEnum):
     NOT_SUPPORTED = "not_supported"
     TOKEN_INVALID = "token_invalid"  # noqa: S105 - a code, not a secret
     APPKEY_MISSING = "appkey_missing"
+    QUOTA_EXCEEDED = "quota_exceeded"
     CAPACITY_EXCEEDED = "capacity_exceeded"
     IDLE_TIMEOUT = "idle_timeout"
     CLIENT_TOO_SLOW = "client_too_slow"

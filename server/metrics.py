@@ -26,7 +26,8 @@ _FACTOR = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 3
 class Metrics:
     """All metrics of one server, in a registry of its own.
 
-    It is also the pool's observer (`server.pool.pool.PoolObserver`).
+    It is also the observer of the pool (`server.pool.pool.PoolObserver`) and of accounts
+    (`server.accounts.AccountObserver`).
     """
 
     def __init__(self) -> None:
@@ -56,6 +57,12 @@ class Metrics:
         self._refused = self._counter("sessions_refused", "Tasks that did not start.", ["code"])
         self._audio = self._counter("audio_seconds", "Speech sent.")
         self._characters = self._counter("characters", "Characters of text taken.")
+        self._key_characters = self._counter(
+            "key_characters", "Characters of text taken from a key.", ["key"]
+        )
+        self._key_over_quota = self._counter(
+            "key_over_quota", "Times that a key asked for more than its quota.", ["key"]
+        )
         self._queue_wait = self._histogram(
             "queue_wait_seconds", "Time a segment waited for a worker.", _LATENCY_S, ["model"]
         )
@@ -111,6 +118,16 @@ class Metrics:
     def connection_closed(self) -> None:
         """A client's WebSocket ended."""
         self._connections.dec()
+
+    # --- What accounts tell (AccountObserver) ------------------------------------------------
+
+    def key_charged(self, key: str, characters: int) -> None:
+        """A key's text was taken."""
+        self._key_characters.labels(key).inc(characters)
+
+    def key_over_quota(self, key: str) -> None:
+        """A key asked for more than is left of its quota."""
+        self._key_over_quota.labels(key).inc()
 
     # --- What the pool tells (PoolObserver) --------------------------------------------------
 

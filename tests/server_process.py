@@ -39,6 +39,8 @@ class ServerProcess:
     ) -> None:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("COSYSTREAM_")}
         inherited.pop("APPTOKEN", None)
+        # What lies in the developer's own data directory is not the tests' business.
+        environment = {"data_directory": str(log.parent / "data"), **environment}
         settings = {f"COSYSTREAM_{name.upper()}": value for name, value in environment.items()}
         search = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
         self.log = log

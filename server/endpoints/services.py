@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from server.accounts import Accounts
 from server.auth import Authenticator
 from server.errors import ErrorCode, SpeechError
 from server.metrics import Metrics
@@ -33,6 +34,7 @@ class Services:
 
     settings: Settings
     authenticator: Authenticator
+    accounts: Accounts
     metrics: Metrics
     pool: WorkerPool
     speech: SpeechService

@@ -72,19 +72,21 @@ class Admission:
         """Sessions that hold a lease."""
         return self._by_tenant.total()
 
-    def admit(self, tenant: str) -> Lease:
+    def admit(self, tenant: str, max_of_tenant: int = 0) -> Lease:
         """Admit a session.
+
+        Args:
+            tenant: whose it is.
+            max_of_tenant: sessions that this tenant may have, 0 for as many as any.
 
         Raises:
             SpeechError: SHUTTING_DOWN when draining, CAPACITY_EXCEEDED beyond a limit.
         """
         if self.draining:
             raise SpeechError(ErrorCode.SHUTTING_DOWN, "the server is shutting down")
-        if self._by_tenant[tenant] >= self._max_sessions_per_tenant:
-            raise _exceeded(
-                f"this token already runs {self._max_sessions_per_tenant} tasks at once, "
-                "which is its limit"
-            )
+        allowed = max_of_tenant or self._max_sessions_per_tenant
+        if self._by_tenant[tenant] >= allowed:
+            raise _exceeded(f"this token already runs {allowed} tasks at once, which is its limit")
         if self.active >= self._max_sessions:
             raise _exceeded(
                 f"the server already runs {self._max_sessions} tasks at once, which is its limit"

@@ -43,6 +43,8 @@ STATUS_BY_CODE: dict[ErrorCode, tuple[int, str]] = {
     ErrorCode.SSML_INVALID: (41_020_001, "TTS:TtsClientError:"),
     ErrorCode.TOKEN_INVALID: (STATUS_TOKEN, "Gateway:ACCESS_DENIED:"),
     ErrorCode.CAPACITY_EXCEEDED: (40_000_005, "Gateway:TOO_MANY_REQUESTS:"),
+    # The gateway's answer when an allowance is used up; 40000005 would invite to try again.
+    ErrorCode.QUOTA_EXCEEDED: (40_000_010, "Gateway:FREE_TRIAL_EXPIRED:"),
     ErrorCode.IDLE_TIMEOUT: (40_000_004, "Gateway:IDLE_TIMEOUT:"),
     ErrorCode.CLIENT_TOO_SLOW: (40_010_004, "Gateway:CLIENT_DISCONNECT:"),
     ErrorCode.SHUTTING_DOWN: (50_000_000, "Gateway:SERVER_ERROR:"),

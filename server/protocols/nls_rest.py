@@ -26,6 +26,7 @@ _HTTP_STATUS = {
     ErrorCode.TOKEN_INVALID: 403,
     ErrorCode.IDLE_TIMEOUT: 408,
     ErrorCode.CAPACITY_EXCEEDED: 429,
+    ErrorCode.QUOTA_EXCEEDED: 429,
     ErrorCode.SHUTTING_DOWN: 503,
     ErrorCode.MODEL_UNAVAILABLE: 503,
     ErrorCode.MODEL_FAILED: 500,

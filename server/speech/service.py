@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
+from server.accounts import Accounts
 from server.errors import SERVER_FAULTS, ErrorCode, SpeechError
 from server.metrics import Metrics
 from server.pool.admission import Admission, Lease
@@ -29,15 +30,22 @@ class SpeechService:
 
     Args:
         pool: where models run; started by the caller.
+        accounts: what tenants may do, and where their text is charged.
     """
 
     def __init__(
-        self, settings: Settings, pool: WorkerPool, aliases: AliasTable, metrics: Metrics
+        self,
+        settings: Settings,
+        pool: WorkerPool,
+        aliases: AliasTable,
+        metrics: Metrics,
+        accounts: Accounts,
     ) -> None:
         self._settings = settings
         self._pool = pool
         self._aliases = aliases
         self._metrics = metrics
+        self._accounts = accounts
         self._executor = ThreadPoolExecutor(_ENCODER_THREADS, thread_name_prefix="encoder")
         self._catalog = VoiceCatalog.build({}, aliases)
         self._catalog_of: object = None
@@ -72,8 +80,8 @@ class SpeechService:
         """Admit a task and make its session, which the caller must close.
 
         Raises:
-            SpeechError: VOICE_UNKNOWN, CAPACITY_EXCEEDED, SHUTTING_DOWN, MODEL_UNAVAILABLE, or
-                what the encoder or the model cannot do.
+            SpeechError: VOICE_UNKNOWN, CAPACITY_EXCEEDED, QUOTA_EXCEEDED, TOKEN_INVALID,
+                SHUTTING_DOWN, MODEL_UNAVAILABLE, or what the encoder or the model cannot do.
         """
         try:
             return self._open(options, tenant, protocol, task_id)
@@ -94,7 +102,7 @@ class SpeechService:
             raise SpeechError(
                 ErrorCode.NOT_SUPPORTED, f"Voice '{voice.name}' does not take an instruction!"
             )
-        lease = self.admission.admit(tenant)
+        lease = self.admission.admit(tenant, self._accounts.admit(tenant))
         try:
             session = SpeechSession(
                 SessionParts(
@@ -107,6 +115,7 @@ class SpeechService:
                     linger_s=self._settings.linger_ms / 1000,
                     keep_text=self._settings.log_texts,
                     release=lease.release,
+                    charge=functools.partial(self._accounts.charge, tenant),
                     on_close=functools.partial(
                         self._close, lease, protocol, task_id, time.monotonic()
                     ),

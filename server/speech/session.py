@@ -60,6 +60,10 @@ class SessionObserver(Protocol):
         """An audio chunk let itself be waited for so long."""
 
 
+def _charge_nobody(_characters: int) -> None:
+    """Text is free."""
+
+
 @dataclass(slots=True)
 class _Sentence:
     utterance: Utterance
@@ -82,6 +86,8 @@ class SessionParts:
     release: Callable[[], None]
     """Gives the task's place to the next; may be called more than once."""
     on_close: Callable[[SpeechSession], None]
+    charge: Callable[[int], None] = _charge_nobody
+    """Takes so many characters to somebody's account, or raises SpeechError."""
     keep_text: bool = False
     """Remember the text, for the log."""
     clock: Callable[[], float] = time.monotonic
@@ -115,9 +121,14 @@ class SpeechSession:
     # --- Text in -----------------------------------------------------------------------------
 
     def feed(self, text: str) -> None:
-        """Take a piece of text of any size."""
+        """Take a piece of text of any size.
+
+        Raises:
+            SpeechError: the account that it is charged to does not allow it.
+        """
         if self._text_ended or self._cancelled or not text:
             return
+        self._parts.charge(len(text))
         self._tally.text_came(text, self._clock())
         if self._parts.keep_text:
             self.text += text
