@@ -53,8 +53,8 @@ class RecognizerCapabilities(msgspec.Struct, frozen=True, kw_only=True):
     parked: int = 16
     """Streams that may wait for audio besides those in slots: they hold memory but no slot."""
     languages: tuple[str, ...] = ()
-    """BCP 47 tags that `RecognitionRequest.language` may name; a tag covers its regions (`en` covers
-    `en-GB`). The first one is taken for an empty `language`, unless `detects_language`."""
+    """BCP 47 tags that `RecognitionRequest.language` may name; `en` covers `en-GB`
+    too. The first one is taken for an empty `language`, unless `detects_language`."""
     detects_language: bool = False
     punctuation: bool = False
 
