@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import Any
 
 import structlog
 from starlette.responses import PlainTextResponse
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
+from starlette.websockets import WebSocket
 
+from server.endpoints.client_socket import CLOSE_GOING_AWAY, CLOSE_NORMAL, GONE, ClientSocket
 from server.endpoints.services import Services
 from server.errors import ErrorCode, SpeechError
-from server.handshake import ClientLink
 from server.protocols import nls, nls_flowing
 from server.protocols.nls_flowing import (
     CancelTask,
@@ -33,11 +32,6 @@ from server.speech.session import SpeechSession
 from server.speech.types import SessionFinished
 
 PROTOCOL = "nls-flowing"
-_CLOSE_NORMAL = 1000
-_CLOSE_TIMEOUT_S = 15.0
-_CLOSE_GOING_AWAY = 1001  # 1012 is unknown to Aliyun's Python SDK
-_GONE = (WebSocketDisconnect, WebSocketDisconnected, ConnectionError)
-"""How Starlette and uvicorn say that the other end has left."""
 _log = structlog.get_logger(__name__)
 
 
@@ -74,18 +68,14 @@ class _Conversation:
     def __init__(
         self, websocket: WebSocket, services: Services, tenant: str, refusal: SpeechError | None
     ) -> None:
-        self._websocket = websocket
+        self._socket = ClientSocket(websocket, send_timeout_s=services.settings.send_timeout_s)
         self._services = services
         self._tenant = tenant
         self._refusal = refusal
         self._protocol = nls_flowing.Connection(require_appkey=services.settings.require_appkey)
         self._session: SpeechSession | None = None
         self._speaker: asyncio.Task[None] | None = None
-        self._sending = asyncio.Lock()
-        self._closed = False
         self._draining = False
-        self._last_message_s = time.monotonic()
-        self._link: ClientLink = websocket.scope["state"]["link"]
 
     async def run(self) -> None:
         """Read until the client or we close."""
@@ -93,12 +83,12 @@ class _Conversation:
         self._services.metrics.connection_opened()
         try:
             await self._read()
-        except _GONE:
+        except GONE:
             pass
         finally:
-            self._closed = True
+            self._socket.closed = True
             await self._stop_speaking()
-            self._link.abort_later(_CLOSE_TIMEOUT_S)
+            self._socket.abandon()
             self._services.conversations.discard(self)
             self._services.metrics.connection_closed()
 
@@ -106,7 +96,7 @@ class _Conversation:
         """The server stops: close now if no task runs, else after it."""
         self._draining = True
         if self._session is None:
-            await self._close(_CLOSE_GOING_AWAY)
+            await self._socket.close(CLOSE_GOING_AWAY)
 
     async def abort(self, error: SpeechError) -> None:
         """End whatever runs with this error."""
@@ -119,12 +109,12 @@ class _Conversation:
         while True:
             try:
                 message = await self._receive()
-                if self._protocol.state is State.FAILED or self._closed:
+                if self._protocol.state is State.FAILED or self._socket.closed:
                     continue
                 await self._handle(message)
             except SpeechError as error:
                 await self._fail(error)
-            except _GONE:
+            except GONE:
                 raise
             except Exception:  # noqa: BLE001 - as in `_speak`
                 _log.exception("connection broke", task_id=nls.echo(self._protocol.task_id))
@@ -139,16 +129,9 @@ class _Conversation:
         """
         while True:
             try:
-                async with asyncio.timeout(self._patience_s()):
-                    message: dict[str, Any] = dict(await self._websocket.receive())
+                return await self._socket.receive(self._patience_s())
             except TimeoutError:
                 await self._check_idle()
-                continue
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code", 1005))
-            self._last_message_s = time.monotonic()
-            text = message.get("text")
-            return text if text is not None else message.get("bytes") or b""
 
     def _idle_limit_s(self) -> float:
         settings = self._services.settings
@@ -162,12 +145,11 @@ class _Conversation:
 
     def _quiet_since_s(self) -> float | None:
         """When the last sign of life was, or None while we are the ones who work."""
-        signs = [self._last_message_s, self._link.last_ping_s]
-        if self._session is not None:
-            if self._session.idle_since_s is None:
-                return None
-            signs.append(self._session.idle_since_s)
-        return max(signs)
+        if self._session is None:
+            return self._socket.last_sign_s
+        if self._session.idle_since_s is None:
+            return None
+        return max(self._socket.last_sign_s, self._session.idle_since_s)
 
     def _patience_s(self) -> float | None:
         limit_s = self._idle_limit_s()
@@ -185,7 +167,7 @@ class _Conversation:
             return
         if self._protocol.state is State.IDLE and self._protocol.tasks_completed:
             # Its tasks are done; a TaskFailed now would look like the failure of the last one.
-            await self._close(_CLOSE_NORMAL)
+            await self._socket.close(CLOSE_NORMAL)
             return
         raise SpeechError(
             ErrorCode.IDLE_TIMEOUT,
@@ -220,15 +202,15 @@ class _Conversation:
     async def _speak(self, session: SpeechSession) -> None:
         """Send what the session tells, until it ends."""
         try:
-            await self._send(self._protocol.started())
+            await self._socket.send(self._protocol.started())
             async with contextlib.aclosing(session.events()) as events:
                 async for event in events:
                     if isinstance(event, SessionFinished):
                         self._release(session)
-                    await self._send(self._protocol.send(event))
+                    await self._socket.send(self._protocol.send(event))
         except SpeechError as error:
             await self._end_failed(session, error)
-        except _GONE:
+        except GONE:
             pass
         except Exception:  # noqa: BLE001 - a defect must reach the client, not leave it waiting
             _log.exception("task broke", task_id=nls.echo(self._protocol.task_id))
@@ -236,7 +218,7 @@ class _Conversation:
         finally:
             self._release(session)
         if self._draining:
-            await self._close(_CLOSE_GOING_AWAY)
+            await self._socket.close(CLOSE_GOING_AWAY)
 
     def _release(self, session: SpeechSession) -> None:
         """Give the task's place back before the client is told, who may come again at once."""
@@ -247,7 +229,7 @@ class _Conversation:
     async def _end_failed(self, session: SpeechSession, error: SpeechError) -> None:
         session.fail(error)
         self._release(session)
-        await self._send_failure(error)
+        await self._socket.end(self._protocol.fail(error), error)
 
     async def _stop_speaking(self) -> None:
         session, speaker = self._session, self._speaker
@@ -274,58 +256,7 @@ class _Conversation:
                 reason=error.message,
             )
         await self._stop_speaking()
-        await self._send_failure(error)
-
-    async def _send_failure(self, error: SpeechError) -> None:
-        if self._closed:
-            return
-        if error.code is ErrorCode.CLIENT_TOO_SLOW:
-            # Whatever we sent now would wait behind what it does not read.
-            self._closed = True
-            self._link.abort()
-            return
-        # A client that does not read would hold its connection for as long as we try to tell it.
-        self._link.abort_later(_CLOSE_TIMEOUT_S)
-        with contextlib.suppress(*_GONE, SpeechError):
-            await self._send(self._protocol.fail(error))
-        await self._close(_CLOSE_NORMAL)
-
-    # --- Sending -----------------------------------------------------------------------------
-
-    async def _send(self, frame: str | bytes) -> None:
-        """Send one frame.
-
-        Raises:
-            SpeechError: CLIENT_TOO_SLOW, the client has not read for too long.
-            WebSocketDisconnect: it is gone.
-        """
-        if self._link.takes_more and not self._sending.locked():
-            # The usual case, without the price of a timer and a lock: this never waits.
-            await self._write(frame)
-            return
-        try:
-            async with asyncio.timeout(self._services.settings.send_timeout_s), self._sending:
-                await self._write(frame)
-        except TimeoutError:
-            raise SpeechError(
-                ErrorCode.CLIENT_TOO_SLOW, "Client does not read its audio!"
-            ) from None
-
-    async def _write(self, frame: str | bytes) -> None:
-        if self._closed:
-            raise WebSocketDisconnect(1006)
-        if isinstance(frame, bytes):
-            await self._websocket.send({"type": "websocket.send", "bytes": frame})
-        else:
-            await self._websocket.send({"type": "websocket.send", "text": frame})
-
-    async def _close(self, code: int) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        with contextlib.suppress(*_GONE, TimeoutError):
-            async with asyncio.timeout(self._services.settings.send_timeout_s):
-                await self._websocket.close(code)
+        await self._socket.end(self._protocol.fail(error), error)
 
 
 def _apply(command: Command, session: SpeechSession) -> None:
