@@ -30,6 +30,12 @@ app.command("server.commands.pipe:pipe", help="Speak the answer of an LLM.", sor
 app.command("server.commands.voices:voices", help="List the server's voices.", sort_key=4)
 app.command("server.commands.doctor:doctor", help="Check this installation.", sort_key=5)
 app.command("server.commands.bench:bench", help="Measure a server under load.", sort_key=6)
+app.command(
+    "server.commands.keys:app",
+    name="keys",
+    help="Make and revoke keys, see their usage.",
+    sort_key=7,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shutil
 import signal
@@ -62,9 +63,26 @@ def _run(settings: Settings) -> int:
     # Before any worker is started: a port that is taken is the commonest mistake.
     sock = _listen(settings)
     with sock:
-        server = Server(build_app(settings), settings, on_started=lambda: _announce(settings, sock))
+        app = build_app(settings)
+        guarded = app.state.services.authenticator.required
+        if not guarded:
+            _warn_if_open(sock)
+        server = Server(
+            app, settings, on_started=lambda: _announce(settings, sock, guarded=guarded)
+        )
         server.run(sockets=[sock])
     return 0 if server.started else 1
+
+
+def _warn_if_open(sock: socket.socket) -> None:
+    """Say that nobody is kept out, where others than this machine's own can come."""
+    address = ipaddress.ip_address(sock.getsockname()[0].partition("%")[0])
+    if not address.is_loopback:
+        _log.warning(
+            "everybody who reaches this address may speak; make a key (cosystream keys add NAME), "
+            "or set tokens",
+            address=str(address),
+        )
 
 
 def _check_tls(settings: Settings) -> None:
@@ -127,7 +145,7 @@ def _models(given: list[str] | None) -> list[dict[str, Any]] | None:
     return models
 
 
-def _announce(settings: Settings, sock: socket.socket) -> None:
+def _announce(settings: Settings, sock: socket.socket, *, guarded: bool) -> None:
     """Say on standard output where to go, once the port is open."""
     port = sock.getsockname()[1]
     host = settings.host if settings.host not in {"0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104
@@ -135,12 +153,13 @@ def _announce(settings: Settings, sock: socket.socket) -> None:
     secure = "s" if settings.tls_certificate else ""
     base = f"{host}:{port}{settings.root_path}"
     models = ", ".join(f"{model.name} ({model.kind})" for model in settings.models)
-    token = " --token ..." if settings.tokens else ""
+    token = " --token ..." if guarded else ""
     url = "" if base == "127.0.0.1:8000" and not secure else f" --url ws{secure}://{base}/ws/v1/tts"
     lines = [
         f"CosyStream speaks with {models}",
         f"  page       http{secure}://{base}/",
         f"  Aliyun     ws{secure}://{base}/ws/v1/tts",
+        f"  Qiniu      http{secure}://{base}/v1/voice/tts",
         f"  voices     http{secure}://{base}/stream/v1/tts/voices",
         f"  metrics    http{secure}://{base}/metrics",
         f'  try        {_own_command()} say{url}{token} "你好，很高兴认识你。"',

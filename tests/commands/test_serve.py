@@ -70,7 +70,7 @@ def test_unknown_settings_are_warned_of(tmp_path: Path) -> None:
 
 def test_the_banner_has_root_path_once(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        serve._announce(Settings(root_path="speech/"), sock)
+        serve._announce(Settings(root_path="speech/"), sock, guarded=False)
         address = f"//127.0.0.1:{sock.getsockname()[1]}"
     printed = capsys.readouterr().out
     assert f"http:{address}/speech/\n" in printed
