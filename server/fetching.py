@@ -1,0 +1,164 @@
+"""Requests to addresses that clients name, which must not reach into the operator's network.
+
+A server that fetches what strangers ask for is a way past its own firewall (server-side request
+forgery). So each address is resolved once, every result must be public (or in a network that the
+operator allows), the connection is made to the very address that was checked, and a redirect is a
+new request that is checked in the same way. Environment proxies are not used: they would connect to
+what was not checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import httpx
+
+from server.errors import ErrorCode, SpeechError
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Host and port to addresses; raises OSError for a name that is unknown."""
+
+_MAX_REDIRECTS = 3
+_MAX_URL_CHARACTERS = 4096
+_CONNECT_TIMEOUT_S = 5.0
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much may come, and how long it may take."""
+
+    max_bytes: int
+    timeout_s: float
+    """For everything, redirects included."""
+    content_types: tuple[str, ...]
+    """Beginnings of `Content-Type` that are taken; an answer without one is taken too."""
+
+
+class Fetcher:
+    """Gets what clients' URLs name.
+
+    Args:
+        networks: CIDR networks that are allowed although they are not public.
+        resolve: instead of the system's resolver.
+
+    Raises:
+        ValueError: a network is none.
+    """
+
+    def __init__(self, networks: Sequence[str] = (), *, resolve: Resolve | None = None) -> None:
+        self._networks = [ipaddress.ip_network(network) for network in networks]
+        self._resolve = resolve or _resolve
+
+    async def get(self, url: str, limits: Limits) -> bytes:
+        """Fetch a body.
+
+        Raises:
+            SpeechError: PARAMETER_INVALID; the URL is not allowed, or its answer not usable.
+        """
+        try:
+            async with asyncio.timeout(limits.timeout_s):
+                return await self._follow(url, limits)
+        except TimeoutError:
+            raise _refused(f"did not answer within {limits.timeout_s:g} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError):
+            # The reason may tell what is behind the firewall, so it is not told.
+            raise _refused("cannot be fetched") from None
+
+    async def _follow(self, url: str, limits: Limits) -> bytes:
+        for _ in range(1 + _MAX_REDIRECTS):
+            answer = await self._get_once(_parse(url), limits)
+            if isinstance(answer, bytes):
+                return answer
+            url = answer
+        raise _refused(f"redirects more than {_MAX_REDIRECTS} times")
+
+    async def _get_once(self, url: httpx.URL, limits: Limits) -> bytes | str:
+        """The body, or where it is instead."""
+        address = await self._address(url)
+        timeout = httpx.Timeout(limits.timeout_s, connect=_CONNECT_TIMEOUT_S)
+        async with (
+            httpx.AsyncClient(trust_env=False, timeout=timeout) as client,
+            client.stream(
+                "GET",
+                url.copy_with(host=str(address)),
+                # No compression: what inflates cannot be bounded by what was received.
+                headers={"Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity"},
+                extensions={"sni_hostname": url.host},
+            ) as response,
+        ):
+            if response.is_redirect:
+                return str(url.join(response.headers.get("location", "")))
+            if response.status_code != httpx.codes.OK:
+                raise _refused(f"answers with HTTP {response.status_code}")
+            return await _read(response, limits)
+
+    async def _address(self, url: httpx.URL) -> Address:
+        port = url.port or _DEFAULT_PORTS[url.scheme]
+        found = [ipaddress.ip_address(text) for text in await self._resolve(url.host, port)]
+        # One private address among public ones is an attack, not a preference.
+        if not found or not all(self._is_allowed(address) for address in found):
+            raise _refused("is not at a public address")
+        return found[0]
+
+    def _is_allowed(self, address: Address) -> bool:
+        if any(address in network for network in self._networks):
+            return True
+        inner = _embedded(address)
+        if inner is not None:
+            return self._is_allowed(inner)
+        return address.is_global and not address.is_multicast
+
+
+def _embedded(address: Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 one stands for, in any of the ways that there are."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    if address.teredo is not None:
+        return address.teredo[1]
+    return address.ipv4_mapped or address.sixtofour
+
+
+def _parse(text: str) -> httpx.URL:
+    if len(text) > _MAX_URL_CHARACTERS:
+        raise _refused("is too long")
+    url = httpx.URL(text)
+    if url.scheme not in _DEFAULT_PORTS or not url.host:
+        raise _refused("must begin with http:// or https://")
+    if url.userinfo:
+        raise _refused("must not hold a user name or password")
+    return url
+
+
+async def _resolve(host: str, port: int) -> Sequence[str]:
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # A scope (fe80::1%eth0) is no part of the address.
+    return [str(address[0]).partition("%")[0] for *_, address in found]
+
+
+async def _read(response: httpx.Response, limits: Limits) -> bytes:
+    content_type = response.headers.get("content-type", "").lower()
+    if content_type and not content_type.startswith(limits.content_types):
+        raise _refused("is not audio")
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise _refused("is compressed")
+    data = bytearray()
+    async for piece in response.aiter_raw():
+        data += piece
+        if len(data) > limits.max_bytes:
+            raise _refused(f"is over {limits.max_bytes} bytes")
+    return bytes(data)
+
+
+def _refused(reason: str) -> SpeechError:
+    return SpeechError(ErrorCode.PARAMETER_INVALID, f"audio.url {reason}")
