@@ -93,6 +93,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """`synthesize` accepts an iterator of text pieces and speaks before it has ended."""
     word_times: bool = False
     instruction: bool = False
+    marks: tuple[str, ...] = ()
+    """What may stand in a text besides words, as it stands there: `[laughter]`, `<strong>`,
+    `</strong>`. Marks that a model does not name are cleaned away as markup is."""
     sampling: bool = False
     """Says a text differently each time unless `SynthesisRequest.seed` is given."""
     cloning: bool = False

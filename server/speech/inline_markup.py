@@ -29,13 +29,19 @@ _TAGS = (
 )
 _BREAKING_TAG = re.compile(r"br|p|div|li|[th]r|[uo]l|table|blockquote|h[1-6]", re.IGNORECASE)
 _ATTRIBUTES = r"(?:\s+[\w:-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'<>]+))*"
+_SOUNDS = (
+    "breath|quick_breath|laughter|cough|sigh|noise|vocalized-noise|clucking|lipsmack|hissing"
+    "|accent|mn"
+)
+"""CosyVoice's marks of sounds, which language models are told to write; of these only those are
+left here that the voice's model does not know."""
 _IMAGE = r"!\[(?P<alt>[^\]\n]*)\]\([^)\n]*\)"
 
 _INLINE = re.compile(
     r"(?P<invisible>[\x00-\x08\x0e-\x1f\x7f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064"
     r"\ufeff\ufff0-\ufffb\ue000-\uf8ff])"
     r"|(?P<code>(?<!`)(?P<ticks>`{1,8})(?!`)(?P<code_text>[^\n]{1,400}?)(?<!`)(?P=ticks)(?!`))"
-    rf"|(?P<image>{_IMAGE})"
+    rf"|(?P<image>{_IMAGE})|(?P<sound>\[(?:{_SOUNDS})\](?!\())"
     r"|(?P<link>\[(?P<link_text>(?:[^\[\]\n]|\[[^\[\]\n]*\](?:\([^()\n]*\))?)*)\]"
     r"(?:\((?:[^()\n]|\([^()\n]*\))*\)|\[[^\[\]\n]*\]))"
     r"|(?P<reference>\[\^[\w-]+\]|【\d+[^】\n]*†[^】\n]*】"

@@ -9,9 +9,9 @@ its stars on both sides.
   Inline code, link texts and image descriptions are; of an address only the host is.
 * Marks at the start of a line (headings, bullets, quotes, rules of tables) go; the line then ends
   like a sentence, other lines like a clause. The number of an item stays.
-* Emoji, arrows, boxes, HTML tags, entities, control tokens (`<|im_end|>`) and the marks of
-  emphasis go, as far as they cannot be arithmetic (5*3), a name (snake_case) or a comparison
-  (2 < 3).
+* Emoji, arrows, boxes, HTML tags, entities, control tokens (`<|im_end|>`), sounds (`[laughter]`)
+  and the marks of emphasis go, as far as they cannot be arithmetic (5*3), a name (snake_case) or
+  a comparison (2 < 3).
 """
 
 from __future__ import annotations

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from server.speech.characters import is_speakable
+from server.speech.marks import Marks
 from server.speech.markup import MarkupCleaner
 from server.speech.reading import measures, reader
 from server.speech.spoken import EMPTY, SpokenText
@@ -35,23 +37,37 @@ class Normalizer:
             Japanese; other languages leave them to the model.
         clean_markup: leave out markdown, HTML, code, emoji and all but the host of addresses.
         expand: put numbers, symbols and names into words.
+        keep_marks: `Capabilities.marks` of the model: these stay as they are. Other marks of
+            sounds, such as `[laughter]`, count as markup.
     """
 
-    __slots__ = ("_cleaner", "_language")
+    __slots__ = ("_cleaner", "_language", "_marks")
 
-    def __init__(self, *, language: str, clean_markup: bool = True, expand: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        language: str,
+        clean_markup: bool = True,
+        expand: bool = True,
+        keep_marks: Iterable[str] = (),
+    ) -> None:
+        self._marks = Marks(keep_marks)
         self._cleaner = MarkupCleaner() if clean_markup else None
         self._language = reader.primary_language(language) if expand else None
 
     def normalize(self, text: str) -> SpokenText:
         """Return what is to be spoken of a segment, empty if nothing is."""
         spoken = SpokenText.identity(text).replace(_whole_characters(text))
+        if self._marks:
+            spoken = spoken.replace(self._marks.hide(spoken.text))
         if self._cleaner is not None:
             spoken = self._cleaner.clean(spoken)
         if self._language is not None:
             spoken = reader.read(spoken, self._language)
         spoken = _stripped(spoken)
-        return spoken if is_speakable(spoken.text) else EMPTY
+        if not is_speakable(spoken.text) and not self._marks.sounds(spoken.text):
+            return EMPTY
+        return spoken.replace(self._marks.show(spoken.text)) if self._marks else spoken
 
 
 def _whole_characters(text: str) -> list[tuple[int, int, str]]:

@@ -108,7 +108,9 @@ class SpeechService:
                 SessionParts(
                     voice=voice,
                     options=options,
-                    reader=UtteranceReader(options, language=voice.voice.language),
+                    reader=UtteranceReader(
+                        options, language=voice.voice.language, capabilities=capabilities
+                    ),
                     audio=self._make_audio(options, voice),
                     open_stream=self._pool.open,
                     observer=self._metrics,

@@ -325,14 +325,19 @@ class SpeechSession:
                 sentence.stream.reprioritize(due_s)
             elif spoken:
                 sentence.stream = self._parts.open_stream(
-                    self._parts.voice.model, self._request(), spoken, deadline_s=due_s
+                    self._parts.voice.model,
+                    self._request(sentence.utterance),
+                    spoken,
+                    deadline_s=due_s,
                 )
             deadline_s = due_s + len(spoken) * _SPEECH_S_PER_CHARACTER
 
-    def _request(self) -> SynthesisRequest:
+    def _request(self, utterance: Utterance) -> SynthesisRequest:
         options = self._parts.options
         return SynthesisRequest(
-            voice=self._parts.voice.voice.name, instruction=options.instruction, seed=options.seed
+            voice=self._parts.voice.voice.name,
+            instruction=utterance.instruction or options.instruction,
+            seed=options.seed,
         )
 
     # --- Linger ------------------------------------------------------------------------------

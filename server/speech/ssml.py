@@ -8,7 +8,9 @@
     sub       the alias is spoken
     say-as    see `say_as`; its content is text only
     phoneme   the text is spoken; `ph` is handed on for models that can use it
-    w, soundEvent, vocal, emotion, everything else
+    emotion   becomes an instruction, for models that take one; a way of speaking begins and ends an
+              utterance; the innermost counts
+    w, soundEvent, vocal, everything else
               has no effect: the text in it is spoken
 
 The rates are read as both pages of the vendor have them: a number from 0.5 to 2 is a factor, any
@@ -32,6 +34,7 @@ from server.errors import ErrorCode, SpeechError
 from server.limits import MAX_TASK_CHARACTERS
 from server.speech.say_as import ReadingLanguage, reading_language, say_as
 from server.speech.ssml_blocks import looks_like_ssml, split_ssml_blocks
+from server.speech.ssml_emotion import emotion_instruction
 from server.speech.ssml_spans import BreakSpan, Passage, SentenceEnd, SpokenSpan, SsmlSpan
 from server.speech.types import Prosody
 
@@ -120,6 +123,7 @@ class _Reader:
         self._prosody: Prosody | None = None
         self._spans: list[SsmlSpan] = []
         self._open: list[_Element] = []
+        self._instructions = [""]
         self._run = Passage()
         self._content: Passage | None = None
         self._content_depth = 0
@@ -161,6 +165,8 @@ class _Reader:
             return
         if name in _SENTENCES:
             self._end_sentence(here)
+        elif name == "emotion":
+            self._begin_emotion(attributes)
         elif name in _REWRITTEN:
             if _REWRITTEN[name] not in attributes:
                 self._refuse(f"<{name}> has no {_REWRITTEN[name]}")
@@ -177,6 +183,9 @@ class _Reader:
             self._break = (self._read_break(element.attributes), element.begin)
         elif name in _SENTENCES:
             self._end_sentence(here)
+        elif name == "emotion":
+            self._flush()
+            self._instructions.pop()
         elif name == "speak":
             self._flush()
 
@@ -225,7 +234,18 @@ class _Reader:
         run, self._run = self._run, Passage()
         follows_text = bool(self._spans) and isinstance(self._spans[-1], SpokenSpan)
         if "".join(run.text).strip() or (run.text and follows_text):
-            self._spans.append(run.span())
+            self._add(run.span())
+
+    def _add(self, span: SpokenSpan) -> None:
+        self._spans.append(replace(span, instruction=self._instructions[-1]))
+
+    def _begin_emotion(self, attributes: dict[str, str]) -> None:
+        try:
+            instruction = emotion_instruction(attributes)
+        except ValueError as error:
+            self._refuse(str(error))
+        self._flush()
+        self._instructions.append(instruction or self._instructions[-1])
 
     def _end_sentence(self, here: int) -> None:
         self._flush()
@@ -255,7 +275,7 @@ class _Reader:
                 if final and reading:
                     self._flush()
                     n = len(reading)
-                    self._spans.append(
+                    self._add(
                         SpokenSpan(reading, begin, end, (begin,) * n, (end,) * n, verbatim=True)
                     )
                 elif reading == text:
@@ -265,7 +285,7 @@ class _Reader:
             case _ if text.strip():
                 self._flush()
                 alphabet = element.attributes.get("alphabet", "py")
-                self._spans.append(replace(content.span(), phonemes=value, alphabet=alphabet))
+                self._add(replace(content.span(), phonemes=value, alphabet=alphabet))
 
     # --- Attributes --------------------------------------------------------------------------
 

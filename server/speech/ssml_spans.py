@@ -25,6 +25,8 @@ class SpokenSpan:
     """Pronunciation of `text`, as the writer gave it."""
     alphabet: str = ""
     """Of `phonemes`: `py` for pinyin, `cmu` for English."""
+    instruction: str = ""
+    """How it is to be said, in words, such as `very happy`; empty for as usual."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import groupby
 
+from models.base import Capabilities
 from server.speech.normalizer import Normalizer
 from server.speech.segmenter import Segment, Segmenter
 from server.speech.spoken import SpokenText
@@ -27,6 +28,7 @@ from server.speech.types import Prosody, SpeechOptions
 
 _SLICE_CHARACTERS = 256
 """Text that is read in one go: well under a millisecond's work."""
+_PLAIN = Capabilities()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,8 @@ class Utterance:
     """Silence after it."""
     prosody: Prosody = field(default_factory=Prosody)
     """What its SSML asks for, on top of the task's own."""
+    instruction: str = ""
+    """How its SSML asks for it to be said, instead of the task's instruction."""
     announced: bool = True
     """The client is told of it as a sentence; False for a mere pause."""
 
@@ -74,12 +78,24 @@ class UtteranceReader:
     Args:
         options: how the text is to be read: `ssml`, `clean_markup`, `expand_text`.
         language: BCP 47 tag of the voice, for numbers and dates.
+        capabilities: of the voice's model: `marks` stay in the text; without `instruction`, SSML's
+            emotions have no effect.
     """
 
-    def __init__(self, options: SpeechOptions, *, language: str) -> None:
+    def __init__(
+        self,
+        options: SpeechOptions,
+        *,
+        language: str,
+        capabilities: Capabilities = _PLAIN,
+    ) -> None:
         self._normalizer = Normalizer(
-            language=language, clean_markup=options.clean_markup, expand=options.expand_text
+            language=language,
+            clean_markup=options.clean_markup,
+            expand=options.expand_text,
+            keep_marks=capabilities.marks,
         )
+        self._instructs = capabilities.instruction
         self._language = language
         self._inputs: deque[str | _Mark] = deque()
         self._reading: Iterator[Utterance] = iter(())
@@ -215,20 +231,26 @@ class UtteranceReader:
         at = base + document.spans[0].source_begin if document.spans else base
         # A pause belongs to what is before it, so one utterance is always held back.
         last = Utterance(text="", text_begin=at, text_end=at, spoken="", announced=False)
-        for is_spoken, group in groupby(document.spans, lambda span: isinstance(span, SpokenSpan)):
-            if not is_spoken:
+        for instruction, group in groupby(document.spans, self._instruction):
+            if instruction is None:
                 pause_s = sum(span.seconds for span in group if isinstance(span, BreakSpan))
                 last = replace(last, pause_s=last.pause_s + pause_s)
                 continue
             for utterance in self._passage(list(_spoken_spans(group)), source, base):
                 if last.spoken or last.pause_s:
                     yield replace(last, prosody=prosody)
-                last = utterance
+                last = replace(utterance, instruction=instruction)
         if last.spoken or last.pause_s:
             yield replace(last, prosody=prosody)
 
+    def _instruction(self, span: SsmlSpan) -> str | None:
+        """How a span is to be said; None if it says nothing."""
+        if not isinstance(span, SpokenSpan):
+            return None
+        return span.instruction if self._instructs else ""
+
     def _passage(self, spans: list[SpokenSpan], source: str, base: int) -> Iterator[Utterance]:
-        """Read text without a pause in it, which may be several sentences."""
+        """Read text without a pause or another way to say it, which may be several sentences."""
         whole = SpokenText(
             "".join(span.text for span in spans),
             tuple(origin for span in spans for origin in span.origins),

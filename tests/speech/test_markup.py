@@ -65,7 +65,8 @@ def cleaned(*segments: str) -> list[str]:
         ("见https://user@example.com:80/a，谢谢", "见example.com，谢谢"),
         ("<https://a.com> (www.b.com/c)", "a.com (b.com)"),
         ("研究表明[1]，脚注[^1]【4†source】。", "研究表明，脚注。"),
-        ("arr[0] 和 [breath]", "arr[0] 和 [breath]"),
+        ("arr[0] 和 [citation needed]", "arr[0] 和 [citation needed]"),
+        ("好[laughter]的[Breath]。", "好的。"),
         # HTML and formulas.
         ('<b>粗</b>体<br>换行<div class="x">块</div>', "粗体，换行，块"),
         ("a &lt; b &amp; c&nbsp;d &#20320;", "a < b & c\u00a0d 你"),

@@ -72,6 +72,35 @@ def test_content(content: str, expected: list[object]) -> None:
     assert outline(parse_ssml(f"<speak>{content}</speak>")) == expected
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('<emotion category="happy">一</emotion>二', [("一", "happy"), ("二", "")]),
+        ('<emotion category="sad" intensity="1.6">一</emotion>', [("一", "very sad")]),
+        ('<emotion category="sad" intensity="0.3">一</emotion>', [("一", "slightly sad")]),
+        ("<emotion>一</emotion>", [("一", "")]),
+        (
+            '<emotion category="happy">一<emotion category="sad">二</emotion>三</emotion>',
+            [("一", "happy"), ("二", "sad"), ("三", "happy")],
+        ),
+        (
+            '<emotion category="happy">一<say-as interpret-as="digits">2</say-as></emotion>',
+            [("一", "happy"), ("二", "happy")],
+        ),
+        (
+            '<emotion category="sad"><sub alias="三">C</sub><phoneme ph="x">四</phoneme></emotion>',
+            [("三", "sad"), ("四", "sad")],
+        ),
+        ('<sub alias="甲"><emotion category="happy">乙</emotion></sub>丙', [("甲丙", "")]),
+    ],
+)
+def test_an_emotion_becomes_an_instruction(content: str, expected: list[tuple[str, str]]) -> None:
+    spans = parse_ssml(f"<speak>{content}</speak>").spans
+    assert [(span.text, span.instruction) for span in spans if isinstance(span, SpokenSpan)] == (
+        expected
+    )
+
+
 def test_an_empty_speak_says_nothing() -> None:
     assert parse_ssml("<speak/>") == SsmlDocument(None, [])
 
@@ -140,6 +169,9 @@ def test_prosody(attributes: str, prosody: Prosody | None) -> None:
         ("<speak><say-as>1</say-as></speak>", "<say-as> has no interpret-as"),
         ("<speak><phoneme>好</phoneme></speak>", "<phoneme> has no ph"),
         ("<speak><?php x?></speak>", "a processing instruction is not allowed"),
+        ('<speak><emotion category="happy" intensity="3">一</emotion></speak>', "intensity must"),
+        ('<speak><emotion category="happy" intensity="0">一</emotion></speak>', "intensity must"),
+        ('<speak><emotion category="a|b">一</emotion></speak>', "category must be a word, not"),
     ],
 )
 def test_what_is_malformed_is_refused_with_its_place(text: str, reason: str) -> None:

@@ -6,14 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.base import Capabilities
 from server.errors import ErrorCode, SpeechError
 from server.speech.types import SpeechOptions
 from server.speech.utterances import Utterance, UtteranceReader
 
 
-def read(*pieces: str, ssml: bool = False, clean: bool = True) -> list[Utterance]:
+def read(
+    *pieces: str, ssml: bool = False, clean: bool = True, instruction: bool = False
+) -> list[Utterance]:
     options = SpeechOptions(voice="x", ssml=ssml, clean_markup=clean)
-    reader = UtteranceReader(options, language="cmn")
+    reader = UtteranceReader(
+        options, language="cmn", capabilities=Capabilities(instruction=instruction)
+    )
     for piece in pieces:
         reader.feed(piece)
     reader.finish()
@@ -90,6 +95,29 @@ def test_verbatim_text_is_not_normalised_again() -> None:
     )
     assert "幺" in only.spoken
     assert "二十五" in only.spoken
+
+
+EMOTIONAL = '<speak>听着：<emotion category="happy">我中奖了。真的！</emotion>走吧。</speak>'
+
+
+def test_an_emotion_begins_and_ends_an_utterance() -> None:
+    utterances = read(EMOTIONAL, ssml=True, instruction=True)
+    assert [(u.spoken, u.instruction) for u in utterances] == [
+        ("听着：", ""),
+        ("我中奖了。", "happy"),
+        ("真的！", "happy"),
+        ("走吧。", ""),
+    ]
+    assert [EMOTIONAL[u.text_begin : u.text_end] for u in utterances] == [
+        u.text for u in utterances
+    ]
+
+
+def test_without_instructions_an_emotion_changes_nothing() -> None:
+    plain = "<speak>听着：我中奖了。真的！走吧。</speak>"
+    assert [(u.spoken, u.instruction) for u in read(EMOTIONAL, ssml=True)] == [
+        (u.spoken, "") for u in read(plain, ssml=True)
+    ]
 
 
 @pytest.mark.parametrize("text", ["<speak>", "<speak>a<b></speak>", "<speak>&x;</speak>"])
