@@ -15,6 +15,7 @@ module maps codes to its own vocabulary (an NLS status, an HTTP status, a vendor
     |   |-- FORMAT_UNSUPPORTED
     |   |-- SAMPLE_RATE_UNSUPPORTED
     |   |-- VOICE_UNKNOWN
+    |   |-- VOICE_EXISTS            a new voice has another's name, or recording
     |   |-- TEXT_MISSING
     |   |-- TEXT_TOO_LONG
     |   |-- SSML_INVALID
@@ -52,6 +53,7 @@ class ErrorCode(StrEnum):
     FORMAT_UNSUPPORTED = "format_unsupported"
     SAMPLE_RATE_UNSUPPORTED = "sample_rate_unsupported"
     VOICE_UNKNOWN = "voice_unknown"
+    VOICE_EXISTS = "voice_exists"
     TEXT_MISSING = "text_missing"
     TEXT_TOO_LONG = "text_too_long"
     SSML_INVALID = "ssml_invalid"

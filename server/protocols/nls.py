@@ -34,6 +34,7 @@ STATUS_BY_CODE: dict[ErrorCode, tuple[int, str]] = {
     ErrorCode.STATE_CONFLICT: (40_010_005, "Gateway:TASK_STATE_ERROR:"),
     ErrorCode.PARAMETER_INVALID: (40_000_003, "Gateway:PARAMETER_INVALID:"),
     ErrorCode.VOICE_UNKNOWN: (40_000_003, "Gateway:PARAMETER_INVALID:"),
+    ErrorCode.VOICE_EXISTS: (40_000_003, "Gateway:PARAMETER_INVALID:"),
     ErrorCode.TEXT_TOO_LONG: (40_000_003, "Gateway:PARAMETER_INVALID:"),
     ErrorCode.NOT_SUPPORTED: (40_000_003, "Gateway:PARAMETER_INVALID:"),
     ErrorCode.APPKEY_MISSING: (40_000_003, "Gateway:PARAMETER_INVALID:"),

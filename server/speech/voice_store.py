@@ -1,0 +1,300 @@
+"""Cloned voices on disk: one directory each, written at once or not at all, checked when read.
+
+    <directory>/clone-0123456789ab/voice.json            what the voice is, and hashes of the rest
+                                   recording.wav         what it was made of
+                                   features.safetensors  what models speak it from
+
+A directory is written under another name, synchronised and renamed, and never changed afterwards.
+Several processes may share the store: a lock file lets one write at a time, readers need none. What
+a voice was made of is somebody's voice, so nobody but the server's own user may read it.
+
+Everything here blocks; call it from a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from server.errors import ErrorCode, SpeechError
+from server.speech.cloned_voice import (
+    ClonedVoice,
+    DamagedVoice,
+    VoiceFacts,
+    fold_name,
+    is_id,
+    make_id,
+    parse_facts,
+)
+
+DIRECTORY_NAME = "voices"
+"""In `Settings.data_path`."""
+MAX_VOICES = 1000
+MAX_FEATURES_BYTES = 7 << 20
+
+_FACTS, _RECORDING, _FEATURES = "voice.json", "recording.wav", "features.safetensors"
+_MAX_FILE_BYTES = {_FACTS: 1 << 16, _RECORDING: 8 << 20, _FEATURES: MAX_FEATURES_BYTES}
+_UNFINISHED, _REMOVED, _LOCK = ".new-", ".old-", ".lock"
+_LOCK_PATIENCE_S = 5.0
+_LOCK_POLL_S = 0.02
+
+_log = structlog.get_logger(__name__)
+
+
+class VoiceStore:
+    """The cloned voices of a directory, which need not exist yet.
+
+    Attributes:
+        voices: oldest first, as of the last `load`, `add` or `remove`; replaced, never changed.
+        damaged: what was found beside them.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.voices: tuple[ClonedVoice, ...] = ()
+        self.damaged: tuple[DamagedVoice, ...] = ()
+        self._stamps: dict[str, tuple[int, int]] = {}
+        self._guard = threading.Lock()
+
+    def find(self, name: str) -> ClonedVoice | None:
+        """A voice by its id, or by its name without regard to case."""
+        folded = fold_name(name)
+        for voice in self.voices:
+            if name == voice.facts.id or folded == fold_name(voice.facts.name):
+                return voice
+        return None
+
+    def load(self) -> None:
+        """Read what has come since the last time, and forget what has gone.
+
+        Whatever is wrong becomes an entry of `damaged` and a line of the log.
+        """
+        with self._guard:
+            self._load()
+
+    def _load(self) -> None:
+        known = {voice.facts.id: voice for voice in self.voices}
+        voices: list[ClonedVoice] = []
+        damaged: list[DamagedVoice] = []
+        for voice_id in self._ids(damaged):
+            try:
+                voices.append(self._read(voice_id, known.get(voice_id)))
+            except FileNotFoundError as error:
+                # Another process may have removed it a moment ago.
+                if (self.directory / voice_id).is_dir():
+                    damaged.append(DamagedVoice(voice_id, f"{_name_of(error)} is missing"))
+            except OSError as error:
+                damaged.append(DamagedVoice(voice_id, f"{_name_of(error)}: {error.strerror}"))
+            except ValueError as error:
+                damaged.append(DamagedVoice(voice_id, str(error)))
+        voices.sort(key=lambda voice: (voice.facts.created_at, voice.facts.id))
+        self.voices = tuple(_with_names_of_their_own(voices, damaged))
+        for one in damaged:
+            if one not in self.damaged:
+                _log.warning("cloned voice damaged, left as it is", voice=one.id, reason=one.reason)
+        self.damaged = tuple(damaged)
+
+    def add(self, facts: VoiceFacts, recording: bytes, features: bytes) -> ClonedVoice:
+        """Keep a new voice.
+
+        Args:
+            facts: with a name that `checked_name` has passed; `sha256` is filled in here.
+            recording: a WAV file.
+            features: what a model made of it.
+
+        Raises:
+            SpeechError: VOICE_EXISTS: its name or its recording is another's; CAPACITY_EXCEEDED:
+                there are MAX_VOICES.
+            OSError: it cannot be written, or another process holds the lock.
+            ValueError: a file is too large to be read again.
+        """
+        with self._guard, self._locked():
+            self._load()
+            self.check_free(facts.name, facts.id)
+            if len(self.voices) >= MAX_VOICES:
+                message = f"There are {MAX_VOICES} cloned voices, as many as there may be!"
+                raise SpeechError(ErrorCode.CAPACITY_EXCEEDED, message)
+            files = {_RECORDING: recording, _FEATURES: features}
+            facts = msgspec.structs.replace(
+                facts, sha256={name: _digest(data) for name, data in files.items()}
+            )
+            self._write(facts.id, {**files, _FACTS: msgspec.json.encode(facts)})
+            self._load()
+        return next(voice for voice in self.voices if voice.facts.id == facts.id)
+
+    def check_free(self, name: str, voice_id: str) -> None:
+        """Make sure that there is no such voice.
+
+        Raises:
+            SpeechError: VOICE_EXISTS, with what is in the way.
+        """
+        for voice in self.voices:
+            if fold_name(voice.facts.name) == fold_name(name):
+                message = f"There is a cloned voice '{voice.facts.name}' already!"
+                raise SpeechError(ErrorCode.VOICE_EXISTS, message)
+            if voice.facts.id == voice_id:
+                message = f"The voice '{voice.facts.name}' was made of this very recording!"
+                raise SpeechError(ErrorCode.VOICE_EXISTS, message)
+        if any(one.id == voice_id for one in self.damaged):
+            message = f"The voice {voice_id} of this very recording is damaged: delete its files!"
+            raise SpeechError(ErrorCode.VOICE_EXISTS, message)
+
+    def remove(self, voice_id: str) -> None:
+        """Delete a voice, all its files included; one that is gone already is no error.
+
+        Raises:
+            OSError: it cannot be deleted, or another process holds the lock.
+        """
+        if not is_id(voice_id):
+            raise ValueError(f"{voice_id!r} is no id of a cloned voice")
+        with self._guard, self._locked():
+            aside = Path(tempfile.mkdtemp(prefix=_REMOVED, dir=self.directory))
+            with contextlib.suppress(FileNotFoundError):
+                (self.directory / voice_id).rename(aside / voice_id)
+                _sync(self.directory)
+            shutil.rmtree(aside)
+            self._load()
+
+    # --- Files -------------------------------------------------------------------------------
+
+    def _ids(self, damaged: list[DamagedVoice]) -> list[str]:
+        try:
+            names = [path.name for path in self.directory.iterdir()]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            damaged.append(DamagedVoice(str(self.directory), error.strerror or str(error)))
+            return []
+        return sorted(name for name in names if is_id(name))
+
+    def _read(self, voice_id: str, known: ClonedVoice | None) -> ClonedVoice:
+        """Read and check one directory, unless it is `known` and was not touched since.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            OSError: it cannot be read.
+            ValueError: its content is wrong; the message says how.
+        """
+        folder = self.directory / voice_id
+        status = (folder / _FACTS).stat()
+        stamp = (status.st_ino, status.st_mtime_ns)
+        if known is not None and self._stamps.get(voice_id) == stamp:
+            return known
+        facts = parse_facts(_read_file(folder / _FACTS))
+        contents = {}
+        for name in (_RECORDING, _FEATURES):
+            contents[name] = _read_file(folder / name)
+            if _digest(contents[name]) != facts.sha256.get(name):
+                raise ValueError(f"{name} is not the file that was written")
+        recording, features = contents[_RECORDING], contents[_FEATURES]
+        if not voice_id == facts.id == make_id(recording, facts.transcript, facts.clone_format):
+            raise ValueError(f"{_FACTS} belongs to another voice, or was changed")
+        self._stamps[voice_id] = stamp
+        return ClonedVoice(facts, features)
+
+    def _write(self, voice_id: str, files: dict[str, bytes]) -> None:
+        for name, data in files.items():
+            if len(data) > _MAX_FILE_BYTES[name]:
+                raise ValueError(f"{name} would have {len(data)} bytes, too many")
+        folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.directory))
+        try:
+            for name, data in files.items():
+                with open(folder / name, "xb", opener=_owner_only) as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            _sync(folder)
+            folder.rename(self.directory / voice_id)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        _sync(self.directory)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock of all processes; what writers left behind who died is cleared away.
+
+        Raises:
+            OSError: it cannot be had.
+        """
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(self.directory / _LOCK, "ab", opener=_owner_only) as lock:
+            _acquire(lock.fileno())
+            for left in self.directory.iterdir():
+                if left.name.startswith((_UNFINISHED, _REMOVED)):
+                    shutil.rmtree(left, ignore_errors=True)
+            yield
+
+
+def _with_names_of_their_own(
+    voices: list[ClonedVoice], damaged: list[DamagedVoice]
+) -> Iterator[ClonedVoice]:
+    """Of two voices with one name, as copied directories may have it, the older one has it."""
+    names: set[str] = set()
+    for voice in voices:
+        folded = fold_name(voice.facts.name)
+        if folded in names:
+            reason = f"another voice has its name, '{voice.facts.name}'"
+            damaged.append(DamagedVoice(voice.facts.id, reason))
+            continue
+        names.add(folded)
+        yield voice
+
+
+def _read_file(path: Path) -> bytes:
+    most = _MAX_FILE_BYTES[path.name]
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"{path.name} has more than {most} bytes")
+    return data
+
+
+def _name_of(error: OSError) -> str:
+    return Path(str(error.filename)).name
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _owner_only(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _sync(folder: Path) -> None:
+    """Make the entries of a directory last."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int) -> None:
+    """Lock a file, which closing it unlocks.
+
+    Raises:
+        TimeoutError: somebody else has it.
+    """
+    limit_s = time.monotonic() + _LOCK_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > limit_s:
+                raise TimeoutError("another process writes to the store of voices") from None
+            time.sleep(_LOCK_POLL_S)
+        else:
+            return
