@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -10,7 +9,7 @@ import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from server import limits
+from server.endpoints.request_body import read_body
 from server.endpoints.services import Services
 from server.endpoints.speech_response import HttpSpeech, SpeechResponse
 from server.errors import ErrorCode, SpeechError
@@ -73,33 +72,11 @@ async def _parameters(request: Request) -> dict[str, Any]:
     """The parameters of a GET, of a JSON body, or of a form, which some clients post."""
     if request.method == "GET":
         return nls_rest.parse_text_fields(dict(request.query_params))
-    body = await _body(request)
+    body = await read_body(request)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/x-www-form-urlencoded":
         return nls_rest.parse_text_fields(dict(parse_qsl(body.decode("utf-8", "replace"))))
     return nls_rest.parse_json(body)
-
-
-async def _body(request: Request) -> bytes:
-    """The whole body.
-
-    Raises:
-        SpeechError: TEXT_TOO_LONG, or IDLE_TIMEOUT if it does not come in time.
-        ClientDisconnect: the client went away.
-    """
-    body = bytearray()
-    try:
-        async with asyncio.timeout(limits.BODY_TIMEOUT_S):
-            async for part in request.stream():
-                body += part
-                if len(body) > limits.MAX_MESSAGE_BYTES:
-                    raise SpeechError(ErrorCode.TEXT_TOO_LONG, "Request body is too large!")
-    except TimeoutError:
-        raise SpeechError(
-            ErrorCode.IDLE_TIMEOUT,
-            f"Request body did not come within {limits.BODY_TIMEOUT_S:g} seconds!",
-        ) from None
-    return bytes(body)
 
 
 def _identify(services: Services, request: Request, parameters: dict[str, Any]) -> str:
