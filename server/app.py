@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from server import keys
 from server.accounts import Accounts
 from server.auth import Authenticator
-from server.endpoints import nls_rest, operations, pages, voices
+from server.endpoints import nls_rest, operations, pages, qiniu_tts, qiniu_voices, voices
 from server.endpoints.flowing import flowing_speech
 from server.endpoints.services import Services
 from server.metrics import Metrics
@@ -24,6 +24,7 @@ from server.pool.options import ModelSpec, PoolOptions
 from server.pool.pool import WorkerPool
 from server.settings import ModelSettings, Settings
 from server.speech import normalizer
+from server.speech.previews import PreviewShelf
 from server.speech.service import SpeechService
 from server.speech.voices import AliasTable
 
@@ -56,6 +57,7 @@ def build_app(settings: Settings) -> Starlette:
     services = Services(
         settings=settings,
         authenticator=Authenticator(settings.tokens, accounts),
+        previews=PreviewShelf(speech),
         accounts=accounts,
         metrics=metrics,
         pool=pool,
@@ -70,6 +72,8 @@ def model_spec(model: ModelSettings) -> ModelSpec:
     """A model's settings as the pool takes them."""
     return ModelSpec(
         name=model.name,
+        *_qiniu_routes("/v1"),
+        *_qiniu_routes(""),
         factory=MODEL_KINDS.get(model.kind, model.kind),
         options=model.options,
         workers=model.workers or min(_DEFAULT_WORKERS, os.cpu_count() or 1),
@@ -78,6 +82,15 @@ def model_spec(model: ModelSettings) -> ModelSpec:
         max_requests=model.max_requests,
         max_rss_bytes=model.max_rss_bytes,
     )
+
+
+def _qiniu_routes(version: str) -> list[BaseRoute]:
+    return [
+        Route(f"{version}/voice/list", qiniu_voices.list_voices),
+        Route(f"{version}/voice/tts", qiniu_tts.synthesize, methods=["POST"]),
+        WebSocketRoute(f"{version}/voice/tts", qiniu_tts.stream_speech),
+        Route(version + qiniu_voices.PREVIEW_PATH, qiniu_voices.preview),
+    ]
 
 
 def _routes() -> list[BaseRoute]:

@@ -28,6 +28,9 @@ STREAM_CREDIT_S = 2.0
 SESSION_LOOKAHEAD_SEGMENTS = 1
 """Segments that are synthesised while another is being sent."""
 
+PREVIEW_CACHE_BYTES = 16 << 20
+"""Voices' previews that are kept; one takes about 30 KB."""
+
 # --- Connections -----------------------------------------------------------------------------
 HEAD_TIMEOUT_S = 10.0
 """For a whole request head: from the first moment, and from the first byte of a later one."""

@@ -106,6 +106,6 @@ class ClientSocket:
             async with asyncio.timeout(self._send_timeout_s):
                 await self._websocket.close(code)
 
-    def abandon(self) -> None:
-        """Drop the connection unless it ends by itself before long."""
-        self._link.abort_later(_CLOSE_TIMEOUT_S)
+    def abandon(self, patience_s: float = _CLOSE_TIMEOUT_S) -> None:
+        """Drop the connection unless it ends by itself, and what was sent has left, until then."""
+        self._link.abort_later(patience_s)

@@ -12,6 +12,7 @@ from server.errors import ErrorCode, SpeechError
 from server.metrics import Metrics
 from server.pool.pool import WorkerPool
 from server.settings import Settings
+from server.speech.previews import PreviewShelf
 from server.speech.service import SpeechService
 
 _DRAIN_POLL_S = 0.05
@@ -38,6 +39,7 @@ class Services:
     metrics: Metrics
     pool: WorkerPool
     speech: SpeechService
+    previews: PreviewShelf
     conversations: set[Conversation] = field(default_factory=set)
     draining: bool = False
 

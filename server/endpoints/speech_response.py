@@ -58,6 +58,11 @@ class HttpSpeech:
     async def _read_first(self) -> bytes | None:
         return await anext(self._audio, None)
 
+    @property
+    def duration_s(self) -> float:
+        """Of the audio so far."""
+        return self._session.summary().audio_s
+
     def close(self) -> None:
         """Stop speaking."""
         self._session.close()
