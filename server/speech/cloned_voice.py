@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from models.base import Voice
 from server.errors import ErrorCode, SpeechError
 from server.speech.recording_report import RecordingReport
 
@@ -40,13 +41,18 @@ class VoiceFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Of the other files, by name."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ClonedVoice:
-    """A voice of the store."""
+    """A voice of the store, as the pool takes it (`server.pool.clones.Clone`); equal to itself."""
 
     facts: VoiceFacts
     features: bytes
     """For `SpeechModel.add_voice`; nothing else looks into them."""
+
+    @property
+    def voice(self) -> Voice:
+        """What models know it as; requests to them name it by its id."""
+        return Voice(name=self.facts.id, language=self.facts.language, kind="clone")
 
 
 @dataclass(frozen=True, slots=True)

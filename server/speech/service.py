@@ -14,11 +14,13 @@ from server.metrics import Metrics
 from server.pool.admission import Admission, Lease
 from server.pool.pool import WorkerPool
 from server.settings import Settings
+from server.speech import voice_store
 from server.speech.audio_track import AudioTrack
 from server.speech.encoder import Encoder
 from server.speech.session import SessionParts, SpeechSession
 from server.speech.types import SpeechOptions
 from server.speech.utterances import UtteranceReader
+from server.speech.voice_store import VoiceStore
 from server.speech.voices import AliasTable, VoiceCatalog, VoiceEntry
 
 _ENCODER_THREADS = 4
@@ -47,6 +49,8 @@ class SpeechService:
         self._metrics = metrics
         self._accounts = accounts
         self._executor = ThreadPoolExecutor(_ENCODER_THREADS, thread_name_prefix="encoder")
+        self.voice_store = VoiceStore(settings.data_path / voice_store.DIRECTORY_NAME)
+        """The cloned voices; to be loaded by the caller."""
         self._catalog = VoiceCatalog.build({}, aliases)
         self._catalog_of: object = None
         self.admission = Admission(
@@ -58,19 +62,20 @@ class SpeechService:
 
     @property
     def catalog(self) -> VoiceCatalog:
-        """The voices of all models that have been loaded so far."""
-        models = self._pool.models
-        if models != self._catalog_of:
-            self._catalog = VoiceCatalog.build(models, self._aliases)
-            self._catalog_of = dict(models)
+        """The voices of all models that are known so far, and the clones that they can speak."""
+        models, clones = self._pool.models, self.voice_store.voices
+        if (models, clones) != self._catalog_of:
+            self._catalog = VoiceCatalog.build(models, self._aliases, clones)
+            self._catalog_of = (dict(models), clones)
         return self._catalog
 
     def refresh(self) -> None:
-        """Build the catalog anew, alias files included.
+        """Build the catalog anew, alias files and cloned voices included.
 
         Raises:
             ValueError: an alias file cannot be used.
         """
+        self.voice_store.load()
         self._aliases = AliasTable.load(self._settings.voice_aliases)
         self._catalog_of = None
 

@@ -1,4 +1,4 @@
-"""Which voice a name means: the voices of all loaded models, and the names that clients bring.
+"""Which voice a name means: models' own voices, cloned ones, and the names that clients bring.
 
 Clients have vendors' voice names built in. `aliases.toml` beside this module, and a file of the
 operator's that goes before it, say which of our voices these stand for; nothing else is guessed,
@@ -8,7 +8,8 @@ and a name that is nowhere is refused.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib import resources
@@ -18,6 +19,7 @@ from typing import Any
 from models.base import Voice
 from server.errors import ErrorCode, SpeechError
 from server.pool.options import ModelInfo
+from server.speech.cloned_voice import ClonedVoice, fold_name
 
 _MAX_NAME_CHARACTERS = 200
 _ECHOED_CHARACTERS = 50
@@ -35,6 +37,13 @@ class VoiceEntry:
     voice: Voice
     sample_rate_hz: int
     aliases: tuple[str, ...] = ()
+    clone: ClonedVoice | None = None
+    """For `WorkerPool.open`, if it is a cloned voice; `voice` is its own then."""
+
+    @property
+    def id(self) -> str:
+        """What always names it: of a clone its id, else its name."""
+        return self.name if self.clone is None else self.clone.facts.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,32 +137,55 @@ class VoiceCatalog:
         entries: list[VoiceEntry],
         names: Mapping[str, VoiceEntry],
         suffixes: tuple[str, ...],
+        silent: Sequence[ClonedVoice] = (),
     ) -> None:
+        self.silent = tuple(silent)
+        """Cloned voices that no model can speak."""
         self._entries = entries
         self._names = names
         self._folded: dict[str, VoiceEntry] = {}
         for name, entry in names.items():
             self._folded.setdefault(_fold(name), entry)
+        self._own = {fold_name(entry.name) for entry in entries if entry.clone is None}
+        self._own |= {fold_name(alias) for entry in entries for alias in entry.aliases}
         self._suffixes = suffixes
 
     @classmethod
-    def build(cls, models: Mapping[str, ModelInfo], aliases: AliasTable) -> VoiceCatalog:
-        """Collect the voices of all models; where names collide, the earlier model has it."""
+    def build(
+        cls,
+        models: Mapping[str, ModelInfo],
+        aliases: AliasTable,
+        clones: Sequence[ClonedVoice] = (),
+    ) -> VoiceCatalog:
+        """Collect the voices of all models; where names collide, the earlier model has it.
+
+        A clone is spoken by the model that it was made with, or else by the first one with its
+        format. If a model's voice has its name, it has only its id.
+        """
         entries = _entries(models)
+        silent = [clone for clone in clones if not _add_clone(clone, models, entries)]
         names = _index(entries)
         aliases_of: dict[str, list[str]] = {}
+        # A clone that cannot speak now is not replaced by somebody else.
+        reserved = {fold_name(clone.facts.name) for clone in silent}
         for alias in aliases.targets:
+            if fold_name(alias) in reserved:
+                continue
             if alias not in names and (found := _follow(alias, names, aliases)) is not None:
                 aliases_of.setdefault(found.name, []).append(alias)
         entries = [
             replace(entry, aliases=tuple(aliases_of.get(entry.name, ()))) for entry in entries
         ]
         entries.sort(key=lambda entry: entry.voice.kind != "preset")
-        return cls(entries, _index(entries), aliases.suffixes)
+        return cls(entries, _index(entries), aliases.suffixes, silent)
 
     def entries(self) -> list[VoiceEntry]:
         """Presets in the models' order, then clones."""
         return list(self._entries)
+
+    def is_taken(self, name: str) -> bool:
+        """Whether a model's voice, or an alias of any voice, has this name in any case."""
+        return fold_name(name) in self._own
 
     def resolve(self, name: str) -> VoiceEntry:
         """Find the voice that a client means.
@@ -173,6 +205,7 @@ class VoiceCatalog:
 
     def _readings(self, name: str) -> Iterator[str]:
         yield name
+        yield unicodedata.normalize("NFC", name)
         bare = name.strip().rpartition(":")[2]
         yield bare
         for suffix in self._suffixes:
@@ -182,6 +215,9 @@ class VoiceCatalog:
     def _refusal(self, name: str) -> str:
         shown = name if len(name) <= _ECHOED_CHARACTERS else name[:_ECHOED_CHARACTERS] + "…"
         message = f"Invalid voice name {shown!r}!"
+        for clone in self.silent:
+            if name == clone.facts.id or fold_name(shown) == fold_name(clone.facts.name):
+                return f"{message} {why_silent(clone)}"
         near = get_close_matches(_fold(shown), self._folded, _SUGGESTIONS)
         if near:
             originals = {_fold(known): known for known in reversed(list(self._names))}
@@ -204,10 +240,46 @@ def _entries(models: Mapping[str, ModelInfo]) -> list[VoiceEntry]:
     return list(entries.values())
 
 
+def _add_clone(
+    clone: ClonedVoice, models: Mapping[str, ModelInfo], entries: list[VoiceEntry]
+) -> bool:
+    """Add a clone's entry if a model can speak it."""
+    facts = clone.facts
+    able = [
+        name
+        for name, info in models.items()
+        if info.capabilities.cloning and info.capabilities.clone_format == facts.clone_format
+    ]
+    if not able:
+        return False
+    model = facts.model if facts.model in able else able[0]
+    taken = any(entry.name == facts.name for entry in entries)
+    entries.append(
+        VoiceEntry(
+            name=facts.id if taken else facts.name,
+            model=model,
+            voice=clone.voice,
+            sample_rate_hz=models[model].sample_rate_hz,
+            clone=clone,
+        )
+    )
+    return True
+
+
+def why_silent(clone: ClonedVoice) -> str:
+    """What to tell of a clone that no model can speak."""
+    facts = clone.facts
+    return (
+        f"It was cloned with the model '{facts.model}', and no model is loaded that speaks "
+        f"'{facts.clone_format}' clones!"
+    )
+
+
 def _index(entries: list[VoiceEntry]) -> dict[str, VoiceEntry]:
-    """Voices by all names that they have: names before paths, paths before aliases."""
+    """Voices by all names that they have: names before ids and paths, these before aliases."""
     index = {entry.name: entry for entry in entries}
     for entry in entries:
+        index.setdefault(entry.id, entry)
         index.setdefault(f"{entry.model}/{entry.voice.name}", entry)
     for entry in entries:
         for alias in entry.aliases:

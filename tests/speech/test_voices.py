@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +14,8 @@ from hypothesis import strategies as st
 from models.base import Capabilities, Voice
 from server.errors import ErrorCode, SpeechError
 from server.pool.options import ModelInfo
+from server.speech.cloned_voice import ClonedVoice, VoiceFacts, make_id, now
+from server.speech.recording_report import examine
 from server.speech.voices import AliasTable, VoiceCatalog
 
 
@@ -39,6 +44,27 @@ def refusal(catalog: VoiceCatalog, name: str) -> str:
         catalog.resolve(name)
     assert caught.value.code is ErrorCode.VOICE_UNKNOWN
     return caught.value.message
+
+
+def clone(
+    name: str, *, made_with: str = "cosyvoice", clone_format: str = "cosyvoice2"
+) -> ClonedVoice:
+    facts = VoiceFacts(
+        id=make_id(name.encode(), "", clone_format),
+        name=name,
+        language="en",
+        model=made_with,
+        clone_format=clone_format,
+        transcript="",
+        created_at=now(),
+        report=examine(np.zeros(0, np.float32), 24_000, source_rate_hz=24_000)[1],
+    )
+    return ClonedVoice(facts, b"")
+
+
+def cloning(name: str, *voices: str, clone_format: str = "cosyvoice2") -> dict[str, ModelInfo]:
+    capabilities = Capabilities(cloning=True, clone_format=clone_format)
+    return {name: msgspec.structs.replace(model(name, *voices)[name], capabilities=capabilities)}
 
 
 # --- Names --------------------------------------------------------------------------------------
@@ -241,3 +267,72 @@ def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, complaint: s
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.toml: cannot be read"):
         AliasTable.load(tmp_path / "none.toml")
+
+
+# --- Clones -------------------------------------------------------------------------------------
+
+
+def test_a_clone_has_a_name_and_an_id() -> None:
+    anna = clone("Zoë")
+    catalog = VoiceCatalog.build(ESPEAK | cloning("cosyvoice"), OWN, [anna])
+    entry = catalog.resolve("Zoë")
+    assert catalog.entries()[-1] == entry
+    assert (entry.name, entry.id, entry.model) == ("Zoë", anna.facts.id, "cosyvoice")
+    assert entry.clone is anna
+    assert entry.voice == Voice(name=anna.facts.id, language="en", kind="clone")
+    for name in (anna.facts.id, f"cosyvoice/{anna.facts.id}", "model:Zoë", "zoë"):
+        assert catalog.resolve(name) == entry
+    assert catalog.resolve(unicodedata.normalize("NFD", "Zoë")) == entry
+    assert hash(entry)
+
+
+@pytest.mark.parametrize(
+    ("models", "speaker"),
+    [
+        (cloning("cosyvoice"), "cosyvoice"),
+        (cloning("other") | cloning("cosyvoice"), "cosyvoice"),
+        (ESPEAK | cloning("first") | cloning("second"), "first"),
+        (cloning("cosyvoice", clone_format="cosyvoice3") | cloning("other"), "other"),
+    ],
+)
+def test_the_model_that_speaks_a_clone(models: dict[str, ModelInfo], speaker: str) -> None:
+    assert VoiceCatalog.build(models, OWN, [clone("anna")]).resolve("anna").model == speaker
+
+
+@pytest.mark.parametrize(
+    "models", [{}, ESPEAK, cloning("cosyvoice", clone_format="cosyvoice3")], ids=["none", "a", "b"]
+)
+def test_a_clone_that_no_model_speaks(models: dict[str, ModelInfo]) -> None:
+    anna = clone("anna")
+    catalog = VoiceCatalog.build(models, OWN, [anna])
+    assert catalog.silent == (anna,)
+    assert all(entry.clone is None for entry in catalog.entries())
+    for name in ("anna", "Anna", anna.facts.id):
+        message = refusal(catalog, name)
+        assert "cosyvoice2" in message
+        assert "'cosyvoice'" in message
+
+
+def test_a_preset_keeps_its_name() -> None:
+    """It may have come with a model that was added after the clone."""
+    anna = clone("anna")
+    catalog = VoiceCatalog.build(cloning("cosyvoice", "anna"), OWN, [anna])
+    assert catalog.resolve("anna").clone is None
+    assert catalog.resolve(anna.facts.id).clone is anna
+    assert [entry.name for entry in catalog.entries()] == ["anna", anna.facts.id]
+
+
+def test_vendors_names_may_stand_for_clones() -> None:
+    catalog = VoiceCatalog.build(
+        cloning("cosyvoice"), AliasTable({"alloy": ("anna",)}), [clone("anna")]
+    )
+    assert catalog.resolve("alloy").name == "anna"
+    assert catalog.resolve("anna").aliases == ("alloy",)
+
+
+def test_names_that_clones_may_not_have() -> None:
+    catalog = VoiceCatalog.build(ESPEAK | cloning("cosyvoice"), OWN, [clone("anna")])
+    assert catalog.is_taken("CMN")
+    assert catalog.is_taken("Longxiaochun")
+    assert not catalog.is_taken("anna"), "that is for the store to say"
+    assert not VoiceCatalog.build({}, OWN).is_taken("longxiaochun"), "it means nothing here"
