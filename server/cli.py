@@ -36,6 +36,15 @@ app.command(
     help="Make and revoke keys, see their usage.",
     sort_key=7,
 )
+app.command(
+    "server.commands.setup:app",
+    name="setup",
+    help="Make the environment that neural models run in.",
+    sort_key=8,
+)
+app.command(
+    "server.commands.download:download", help="Fetch a neural model's checkpoint.", sort_key=9
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
