@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from models.cosyvoice.byte_pieces import byte_characters
 from models.random_checkpoint.variants import Qwen
 from models.random_checkpoint.weights import StateDict
 
@@ -58,7 +59,7 @@ def write_blank_model(
         if end_of_prompt:
             specials["<|endofprompt|>"] = qwen.first_special + len(specials)
         # Specials that stand in the vocabulary itself keep the ids given to them.
-        vocabulary = {**{c: i for i, c in enumerate(_byte_characters().values())}, **specials}
+        vocabulary = {**{c: i for i, c in enumerate(byte_characters().values())}, **specials}
         merges = []
     _write_tokenizer(directory, vocabulary, merges, specials)
 
@@ -141,23 +142,11 @@ def _write_tokenizer(
     _write_json(directory / "tokenizer_config.json", config)
 
 
-def _byte_characters() -> dict[int, str]:
-    """The printable character that byte-level BPE (GPT-2, Qwen2) writes for each byte.
-
-    Printable bytes of Latin-1 stand for themselves and come first; the others take the code points
-    from 256 on.
-    """
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
-    characters = {byte: chr(byte) for byte in printable}
-    return characters | {byte: chr(256 + i) for i, byte in enumerate(others)}
-
-
 def _read_ranks(path: Path) -> tuple[dict[str, int], list[str]]:
     """A tiktoken rank file as the vocabulary and merges of vocab.json and merges.txt."""
     pairs = [line.split() for line in path.read_bytes().splitlines() if line.strip()]
     ranks = {base64.b64decode(token): int(rank) for token, rank in pairs}
-    characters = _byte_characters()
+    characters = byte_characters()
     vocabulary, merges = {}, []
     for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
         vocabulary["".join(characters[byte] for byte in token)] = rank
