@@ -63,7 +63,6 @@ class Accounts:
         self._observer = observer
         self._now = now
         self._store: KeyStore | None = None
-        self._file_id: tuple[int, int] | None = None
         self._change_counter = -1
         self._day = date.min
         self._keys: dict[str, Key] = {}
@@ -169,23 +168,25 @@ class Accounts:
             self._broken = False
 
     def _read(self) -> None:
-        try:
-            status = os.stat(self._path)  # noqa: PTH116 - a third of Path.stat's time, on every request
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise KeyStoreError(f"{self._path} cannot be used: {error.strerror}") from None
-        file_id = (status.st_dev, status.st_ino)
-        if self._store is None or file_id != self._file_id:
-            self._forget_store()
+        if self._store is None:
+            if not self._exists():
+                return
             self._store = KeyStore(self._path, busy_timeout_s=_BUSY_TIMEOUT_S)
-            self._file_id = file_id
-            self._change_counter = -1
         today = self._now().date()
         change_counter = self._store.change_counter()
         if change_counter != self._change_counter or today != self._day:
             self._load(self._store, today)
             self._change_counter = change_counter
+
+    def _exists(self) -> bool:
+        """A store that cannot be looked at is no missing one: that would let everybody in."""
+        try:
+            os.stat(self._path)  # noqa: PTH116 - a third of the time of Path.stat, per request
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise KeyStoreError(f"{self._path} cannot be used: {error.strerror}") from None
+        return True
 
     def _load(self, store: KeyStore, today: date) -> None:
         keys = store.keys()
@@ -195,11 +196,6 @@ class Accounts:
         self._names = {key.digest: key.name for key in keys}
         self._written = Counter({row.name: row.characters for row in usage if row.day == today})
         self._day = today
-
-    def _forget_store(self) -> None:
-        if self._store is not None:
-            self._store.close()
-            self._store = None
 
     # --- Writing usage -----------------------------------------------------------------------
 
@@ -214,7 +210,8 @@ class Accounts:
             stop.set()
             await books
             await self.write()
-            self._forget_store()
+            if self._store is not None:
+                self._store.close()
 
     async def _keep_books(self, stop: asyncio.Event) -> None:
         while not stop.is_set():

@@ -5,7 +5,8 @@ others may guess; a key here is 256 random bits, which nobody guesses, and a slo
 that any stranger could make the server do.
 
 The file is shared by servers and by `cosystream keys`, at the same time: SQLite's write-ahead log
-lets readers go on while one writes, and usage is only ever added to. A revoked key keeps its row,
+lets readers go on while one writes, and usage is only ever added to. For the same reason the file
+must not be moved or replaced while somebody has it open. A revoked key keeps its row,
 so that its usage stays readable and its name means one key for ever.
 """
 
@@ -17,6 +18,7 @@ import os
 import re
 import secrets
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -104,37 +106,17 @@ class KeyStore:
     def __init__(self, path: Path, *, create: bool = False, busy_timeout_s: float = 5.0) -> None:
         self._path = path
         with self._explained():
-            if create:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                # SQLite gives its other files the rights of this one.
-                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            address = f"{path.absolute().as_uri()}?mode=rw"
-            self._connection = sqlite3.connect(
-                address, uri=True, isolation_level=None, timeout=busy_timeout_s
-            )
+            if create and not path.exists():
+                _make(path)
+            self._connection = _connect(path, busy_timeout_s)
         try:
             with self._explained():
-                self._prepare()
+                version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            if version != _SCHEMA_VERSION:
+                raise KeyStoreError(f"{path} is no key store that this program can read")
         except BaseException:
             self._connection.close()
             raise
-
-    def _prepare(self) -> None:
-        if self._schema_version() == 0:
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            with self._writing():
-                # Another may have been faster since.
-                if self._schema_version() == 0:
-                    for statement in _SCHEMA.split(";"):
-                        self._connection.execute(statement)
-                    secret = (secrets.token_bytes(_KEY_BYTES),)
-                    self._connection.execute("INSERT INTO secret VALUES (?)", secret)
-                    self._connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        if self._schema_version() != _SCHEMA_VERSION:
-            raise KeyStoreError(f"{self._path} was made by a newer version of this program")
-
-    def _schema_version(self) -> int:
-        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
 
     # --- Keys --------------------------------------------------------------------------------
 
@@ -270,3 +252,27 @@ class KeyStore:
         except (OSError, sqlite3.Error) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise KeyStoreError(f"{self._path} cannot be used: {reason}") from None
+
+
+def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
+    address = f"{path.absolute().as_uri()}?mode=rw"
+    return sqlite3.connect(address, uri=True, isolation_level=None, timeout=busy_timeout_s)
+
+
+def _make(path: Path) -> None:
+    """Make an empty store. It appears at once and whole, whoever else makes one meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Only its owner may read it; SQLite gives the files beside it the same rights.
+    descriptor, draft = tempfile.mkstemp(prefix=path.name, dir=path.parent)
+    os.close(descriptor)
+    try:
+        with contextlib.closing(_connect(Path(draft), 0)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_SCHEMA)
+            secret = secrets.token_bytes(_KEY_BYTES)
+            connection.execute("INSERT INTO secret VALUES (?)", (secret,))
+            connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        os.unlink(draft)  # noqa: PTH108 - as it was made

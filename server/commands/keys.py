@@ -14,7 +14,7 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.table import Table
 
-from server.commands.failure import CommandError
+from server.commands.failure import CommandError, UsageError
 from server.keys import FILE_NAME, DayUsage, Key, KeyStore, KeyStoreError
 from server.settings import Settings, SettingsError
 
@@ -59,7 +59,12 @@ def limit(name: str, *, sessions: _Limit = None, characters_per_day: _Limit = No
         name: The key's.
         sessions: Tasks at once; 0 is what the server allows any token.
         characters_per_day: Text of a day (UTC); 0 is no limit.
+
+    Raises:
+        UsageError: nothing is to be changed.
     """
+    if sessions is None and characters_per_day is None:
+        raise UsageError("say what to change: --sessions, --characters-per-day")
     with _store() as store:
         _told(
             lambda: store.limit(name, max_sessions=sessions, characters_per_day=characters_per_day)
