@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from models.cosyvoice.checkpoint import Checkpoint, CheckpointError
 from server.commands import hub_client
 from server.commands.environment import check_room
 from server.commands.failure import CommandError
@@ -83,8 +84,6 @@ def _check_target(target: Path, release: Release) -> None:
 
 
 def _is_complete(target: Path, patterns: tuple[str, ...]) -> bool:
-    from models.cosyvoice.checkpoint import Checkpoint, CheckpointError  # noqa: PLC0415 - XXX
-
     try:
         Checkpoint.open(target)
     except CheckpointError:
@@ -119,8 +118,6 @@ def _fetch(
 
 
 def _verify(target: Path, release: Release, hub: Hub) -> None:
-    from models.cosyvoice.checkpoint import Checkpoint, CheckpointError  # noqa: PLC0415 - XXX
-
     try:
         Checkpoint.open(target)
     except CheckpointError as error:

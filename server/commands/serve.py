@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import structlog
 from cyclopts import Parameter
 
-from server.settings import ModelSettings, Settings, SettingsError, unknown_keys
+from server.settings import Settings, SettingsError, unknown_keys
 
 _log = structlog.get_logger(__name__)
 
@@ -33,8 +33,9 @@ def serve(
     Args:
         host: Address to listen on (127.0.0.1).
         port: Port to listen on (8000); 0 picks a free one.
-        model: A model to host, KIND or NAME=KIND, where KIND is espeak or package.module:Class.
-            May be repeated.
+        model: A model to host, WHAT or NAME=WHAT. WHAT is a downloaded checkpoint (cosyvoice2), the
+            directory of any CosyVoice checkpoint, espeak, or package.module:Class. May be repeated;
+            without any, the settings decide, and else it is espeak.
         token: A token that clients must show. May be repeated. Without any, everybody may speak.
         log_level: debug, info, warning or error.
     """
@@ -140,9 +141,16 @@ def _models(given: list[str] | None) -> list[dict[str, Any]] | None:
     for item in given:
         name, separator, kind = item.partition("=")
         if not separator:
-            name, kind = item.rpartition(":")[2].lower(), item
-        models.append(ModelSettings(name=name, kind=kind).model_dump())
+            name, kind = _default_name(item), item
+        models.append({"name": name, "kind": kind})
     return models
+
+
+def _default_name(kind: str) -> str:
+    """A class's own name, a directory's own name, or the kind itself, in small letters."""
+    if "/" in kind:
+        return Path(kind).expanduser().absolute().name.lower()
+    return kind.rpartition(":")[2].lower()
 
 
 def _announce(settings: Settings, sock: socket.socket, *, guarded: bool) -> None:

@@ -1,0 +1,163 @@
+"""What can be hosted: from an operator's `ModelSettings` to what the pool runs.
+
+`ModelSettings.kind` is one of
+
+* `espeak`, the embedded model;
+* `cosyvoice`, with `options.directory` naming a checkpoint of any official version;
+* the name of a checkpoint that `cosystream download` has fetched, `cosyvoice2`;
+* the directory of a checkpoint itself;
+* an import path, `package.module:Class`, of any `models.base.SpeechModel`.
+
+A CosyVoice checkpoint is looked through here, before anything is started, so that what is missing
+is said at once and with its remedy.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models.cosyvoice.checkpoint import Checkpoint, CheckpointError
+from server.cosyvoice_parts import find_home, find_interpreter, model_directory
+from server.pool.options import ModelInfo, ModelSpec
+from server.releases import RELEASES
+from server.settings import ModelSettings, Settings, SettingsError
+
+FACTORIES = {"espeak": "models.espeak:EspeakModel"}
+"""Built-in models that run under the server's own Python."""
+COSYVOICE_FACTORY = "models.cosyvoice.model:CosyVoiceModel"
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+"""A worker has all its files, or says which it lacks; it asks no hub."""
+_DEFAULT_WORKERS = 2
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+
+
+def model_spec(model: ModelSettings, settings: Settings) -> ModelSpec:
+    """A model's settings as the pool takes them.
+
+    Raises:
+        SettingsError: the kind is unknown, or a part of the model is missing or damaged.
+    """
+    directory = checkpoint_directory(model, settings)
+    if directory is not None:
+        return _cosyvoice(model, settings, directory)
+    factory = FACTORIES.get(model.kind, model.kind)
+    if ":" not in factory:
+        raise SettingsError(
+            f"model {model.name!r}: {model.kind!r} is no model; it can be espeak, a checkpoint's "
+            f"directory, package.module:Class, or a downloaded one of {', '.join(RELEASES)}"
+        )
+    if model.load == "lazy":
+        # Its voices are not known before it has run once.
+        raise SettingsError(f'model {model.name!r}: load = "lazy" is for CosyVoice checkpoints')
+    return ModelSpec(
+        name=model.name,
+        factory=factory,
+        options=model.options,
+        workers=model.workers or min(_DEFAULT_WORKERS, os.cpu_count() or 1),
+        interpreter=model.interpreter,
+        environment=model.environment,
+        max_requests=model.max_requests,
+        max_rss_bytes=model.max_rss_bytes,
+        warm_up=model.warm_up,
+        idle_unload_s=model.idle_unload_s,
+    )
+
+
+def checkpoint_directory(model: ModelSettings, settings: Settings) -> Path | None:
+    """Where a CosyVoice model's checkpoint lies; None if the model is none.
+
+    Raises:
+        SettingsError: the directory is not named, or twice.
+    """
+    named = model.options.get("directory")
+    if model.kind == "cosyvoice":
+        if not isinstance(named, str) or not named:
+            raise SettingsError(
+                f"model {model.name!r}: options.directory has to name a checkpoint's directory"
+            )
+        return Path(named).expanduser().absolute()
+    path = Path(model.kind).expanduser()
+    if model.kind in FACTORIES:
+        return None
+    if model.kind in RELEASES:
+        path = model_directory(settings, model.kind)
+    elif "/" not in model.kind and not path.is_dir():
+        return None
+    if named is not None:
+        raise SettingsError(
+            f'model {model.name!r}: options.directory goes with kind = "cosyvoice" only'
+        )
+    return path.absolute()
+
+
+def open_checkpoint(model: ModelSettings, directory: Path) -> Checkpoint:
+    """Look a checkpoint through.
+
+    Raises:
+        SettingsError: a file is missing or damaged, or it is no checkpoint.
+    """
+    try:
+        return Checkpoint.open(directory)
+    except CheckpointError as error:
+        advice = ""
+        if model.kind in RELEASES:
+            advice = f" (get it: cosystream download {model.kind})"
+        raise SettingsError(f"model {model.name!r}: {error}{advice}") from None
+
+
+def _cosyvoice(model: ModelSettings, settings: Settings, directory: Path) -> ModelSpec:
+    checkpoint = open_checkpoint(model, directory)
+    options = dict(model.options)
+    devices = _devices(model.name, options)
+    interpreter = find_interpreter(settings, model.interpreter)
+    home = find_home(settings, interpreter, options.pop("home", ""))
+    return ModelSpec(
+        name=model.name,
+        factory=COSYVOICE_FACTORY,
+        options={**options, "directory": str(directory), "home": str(home) if home else ""},
+        workers=(model.workers or 1) * max(len(devices), 1),
+        interpreter=str(interpreter),
+        environment={**OFFLINE, **model.environment},
+        worker_options=tuple({"device": device} for device in devices),
+        max_requests=model.max_requests,
+        max_rss_bytes=model.max_rss_bytes,
+        warm_up=model.warm_up,
+        lazy=model.load == "lazy",
+        idle_unload_s=model.idle_unload_s,
+        info=_info(model, checkpoint),
+    )
+
+
+def _info(model: ModelSettings, checkpoint: Checkpoint) -> ModelInfo:
+    """What can be told of it without loading it; a worker will report the same."""
+    described = checkpoint.describe(model.name)
+    return ModelInfo(
+        name=described.name,
+        sample_rate_hz=described.sample_rate_hz,
+        capabilities=described.capabilities,
+        voices=described.voices,
+    )
+
+
+def _devices(model: str, options: dict[str, Any]) -> Sequence[str]:
+    """Take `devices` out of the options; each gets the model's `workers`.
+
+    Raises:
+        SettingsError: it is no list of devices.
+    """
+    devices: Any = options.pop("devices", [])
+    if not isinstance(devices, list) or not all(
+        isinstance(device, str) and _DEVICE.fullmatch(device) for device in devices
+    ):
+        raise SettingsError(
+            f'model {model!r}: options.devices is a list such as ["cuda:0", "cuda:1"] or ["cpu"]'
+        )
+    if devices and "device" in options:
+        raise SettingsError(
+            f"model {model!r}: options.device and options.devices exclude each other"
+        )
+    return devices
