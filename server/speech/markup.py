@@ -71,6 +71,11 @@ class MarkupCleaner:
         self._is_thinking = False
         self._at_line_start = True
 
+    @property
+    def is_hiding(self) -> bool:
+        """What comes next is code or reasoning."""
+        return self._fence != "" or self._is_thinking
+
     def clean(self, spoken: SpokenText) -> SpokenText:
         """Return what of a segment may be spoken."""
         text = spoken.text
@@ -87,9 +92,8 @@ class MarkupCleaner:
         return spoken.replace(stray_pause_edits(spoken.text))
 
     def _needs_work(self, text: str) -> bool:
-        is_hiding = self._fence != "" or self._is_thinking
         is_item = self._at_line_start and _LINE_MARK.match(text) is not None
-        return is_hiding or is_item or _SUSPECT.search(text) is not None
+        return self.is_hiding or is_item or _SUSPECT.search(text) is not None
 
     def _hidden(self, text: str) -> Iterator[tuple[int, int, str]]:
         """Yield code and reasoning, as deletions."""

@@ -55,6 +55,11 @@ class Normalizer:
         self._cleaner = MarkupCleaner() if clean_markup else None
         self._language = reader.primary_language(language) if expand else None
 
+    @property
+    def is_hiding(self) -> bool:
+        """What comes next is not spoken: code, or a model's reasoning."""
+        return self._cleaner is not None and self._cleaner.is_hiding
+
     def normalize(self, text: str) -> SpokenText:
         """Return what is to be spoken of a segment, empty if nothing is."""
         spoken = SpokenText.identity(text).replace(_whole_characters(text))

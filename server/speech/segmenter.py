@@ -101,6 +101,7 @@ class Segmenter:
         self._text = ""
         self._base = 0
         self._begin = 0
+        self._kept = 0
         self._at = 0
         self._turn = 0
         self._quarters = 0
@@ -112,6 +113,15 @@ class Segmenter:
     def pending(self) -> str:
         """The text that no segment holds yet."""
         return self._text[self._begin - self._base :]
+
+    def keep(self, n_characters: int) -> Segment:
+        """Return the first characters of the pending text, and let no segment end within them.
+
+        They are being spoken. This only matters to a sentence that grows too long, which then is
+        cut at a later place.
+        """
+        self._kept = self._begin + n_characters
+        return Segment(self.pending[:n_characters], self._begin, self._kept)
 
     def feed(self, text: str) -> list[Segment]:
         """Take the next piece of the text and return the segments that are complete now."""
@@ -212,7 +222,7 @@ class Segmenter:
         least_mark = self._begin_quarters + int(self._options.first_sentence_units * QUARTERS)
         for kind, (at, quarters) in enumerate(self._places):
             least = least_mark if kind <= _WEAK else self._begin_quarters + 1
-            if at > self._begin and quarters >= least:
+            if at > self._begin and at >= self._kept and quarters >= least:
                 return at, quarters
         return None
 
@@ -229,7 +239,7 @@ class Segmenter:
         if index == begin + 1 and not is_grapheme_boundary(self._text, index, begin):
             index = self._at - self._base
         at_hand = classify(self._text[self._at - self._base])
-        return index + self._base, self._quarters - at_hand.quarters
+        return max(index + self._base, self._kept), self._quarters - at_hand.quarters
 
     def _cut(self, end: int, quarters: int) -> Segment:
         begin = self._begin

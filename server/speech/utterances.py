@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from enum import Enum
 from itertools import groupby
 
 from models.base import Capabilities
+from server.speech.growth import Growth
 from server.speech.normalizer import Normalizer
 from server.speech.segmenter import Segment, Segmenter
 from server.speech.spoken import SpokenText
@@ -25,41 +26,11 @@ from server.speech.ssml import (
     split_ssml_blocks,
 )
 from server.speech.types import Prosody, SpeechOptions
+from server.speech.utterance import Utterance
 
 _SLICE_CHARACTERS = 256
 """Text that is read in one go: well under a millisecond's work."""
 _PLAIN = Capabilities()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Utterance:
-    """A sentence (or a first clause) that is synthesised at once."""
-
-    text: str
-    """The slice of the task's text, as the client wrote it."""
-    text_begin: int
-    text_end: int
-    spoken: str
-    """What the model gets; empty if there is nothing to say."""
-    origins: Sequence[int] = ()
-    """For each character of `spoken`, where its source in the task's text begins."""
-    ends: Sequence[int] = ()
-    """For each character of `spoken`, where its source ends."""
-    pause_s: float = 0.0
-    """Silence after it."""
-    prosody: Prosody = field(default_factory=Prosody)
-    """What its SSML asks for, on top of the task's own."""
-    instruction: str = ""
-    """How its SSML asks for it to be said, instead of the task's instruction."""
-    announced: bool = True
-    """The client is told of it as a sentence; False for a mere pause."""
-
-    def source_span(self, begin: int, end: int) -> tuple[int, int]:
-        """Where `spoken[begin:end]` stands in the task's text."""
-        if begin < min(end, len(self.origins)):
-            return self.origins[begin], self.ends[min(end, len(self.ends)) - 1]
-        place = self.origins[begin] if begin < len(self.origins) else self.text_end
-        return place, place
 
 
 class _Mark(Enum):
@@ -95,6 +66,7 @@ class UtteranceReader:
             expand=options.expand_text,
             keep_marks=capabilities.marks,
         )
+        self._growth = Growth(language=language, expand=options.expand_text)
         self._instructs = capabilities.instruction
         self._language = language
         self._inputs: deque[str | _Mark] = deque()
@@ -153,6 +125,18 @@ class UtteranceReader:
             utterance = next(self._reading, None)
         return utterance
 
+    def grow(self) -> Utterance | None:
+        """The beginning of the sentence that is being written, None if no more of it is certain.
+
+        To be asked when all has been read. From the first answer on, the next utterance of `read`
+        is this sentence; until then each answer is longer than the last. SSML does not grow.
+        """
+        if self._parse or self._normalizer.is_hiding:
+            return None
+        if not self._growth.advance(self._segmenter.pending):
+            return None
+        return self._located(self._segmenter.keep(self._growth.end), self._growth.spoken)
+
     def _take(self, taken: str | _Mark) -> Iterator[Utterance]:
         if taken is _Mark.PAUSE:
             yield from self._flush()
@@ -197,7 +181,10 @@ class UtteranceReader:
             self._segmenter.expedite()
 
     def _utterance(self, segment: Segment) -> Utterance:
-        spoken = self._normalizer.normalize(segment.text)
+        spoken = self._growth.complete(self._normalizer.normalize(segment.text))
+        return self._located(segment, spoken)
+
+    def _located(self, segment: Segment, spoken: SpokenText) -> Utterance:
         begin = self._base + segment.begin
         return Utterance(
             text=segment.text,

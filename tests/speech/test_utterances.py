@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from models.base import Capabilities
 from server.errors import ErrorCode, SpeechError
 from server.speech.types import SpeechOptions
-from server.speech.utterances import Utterance, UtteranceReader
+from server.speech.utterance import Utterance
+from server.speech.utterances import UtteranceReader
 
 
 def read(
