@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
@@ -16,21 +15,29 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from server import keys
 from server.accounts import Accounts
 from server.auth import Authenticator
-from server.endpoints import nls_rest, operations, pages, qiniu_tts, qiniu_voices, voices
+from server.endpoints import (
+    nls_rest,
+    operations,
+    pages,
+    qiniu_tts,
+    qiniu_voices,
+    voice_library,
+    voices,
+)
 from server.endpoints.flowing import flowing_speech
 from server.endpoints.services import Services
 from server.metrics import Metrics
-from server.pool.options import ModelSpec, PoolOptions
+from server.model_kinds import model_spec
+from server.pool.options import PoolOptions
 from server.pool.pool import WorkerPool
-from server.settings import ModelSettings, Settings
+from server.settings import Settings
 from server.speech import normalizer
+from server.speech.cloning import VoiceCloning
 from server.speech.previews import PreviewShelf
 from server.speech.service import SpeechService
 from server.speech.voices import AliasTable
 
-MODEL_KINDS = {"espeak": "models.espeak:EspeakModel"}
-"""Built-in kinds of models; anything else is an import path."""
-_DEFAULT_WORKERS = 2
+_ENROLL_TIMEOUT_S = 60.0
 
 
 def build_app(settings: Settings) -> Starlette:
@@ -41,7 +48,7 @@ def build_app(settings: Settings) -> Starlette:
     """
     metrics = Metrics()
     pool = WorkerPool(
-        [model_spec(model) for model in settings.models],
+        [model_spec(model, settings) for model in settings.models],
         options=PoolOptions(
             max_queued=settings.max_queued_segments,
             start_timeout_s=settings.worker_start_timeout_s,
@@ -57,40 +64,22 @@ def build_app(settings: Settings) -> Starlette:
     services = Services(
         settings=settings,
         authenticator=Authenticator(settings.tokens, accounts),
-        previews=PreviewShelf(speech),
         accounts=accounts,
         metrics=metrics,
         pool=pool,
         speech=speech,
+        previews=PreviewShelf(speech),
+        cloning=VoiceCloning(
+            pool,
+            speech.voice_store,
+            lambda: speech.catalog,
+            # A model that is loaded for the first recording has its time for that, too.
+            timeout_s=settings.worker_start_timeout_s + _ENROLL_TIMEOUT_S,
+        ),
     )
     app = Starlette(routes=_routes(), middleware=_middleware(settings), lifespan=_lifespan)
     app.state.services = services
     return app
-
-
-def model_spec(model: ModelSettings) -> ModelSpec:
-    """A model's settings as the pool takes them."""
-    return ModelSpec(
-        name=model.name,
-        *_qiniu_routes("/v1"),
-        *_qiniu_routes(""),
-        factory=MODEL_KINDS.get(model.kind, model.kind),
-        options=model.options,
-        workers=model.workers or min(_DEFAULT_WORKERS, os.cpu_count() or 1),
-        interpreter=model.interpreter,
-        environment=model.environment,
-        max_requests=model.max_requests,
-        max_rss_bytes=model.max_rss_bytes,
-    )
-
-
-def _qiniu_routes(version: str) -> list[BaseRoute]:
-    return [
-        Route(f"{version}/voice/list", qiniu_voices.list_voices),
-        Route(f"{version}/voice/tts", qiniu_tts.synthesize, methods=["POST"]),
-        WebSocketRoute(f"{version}/voice/tts", qiniu_tts.stream_speech),
-        Route(version + qiniu_voices.PREVIEW_PATH, qiniu_voices.preview),
-    ]
 
 
 def _routes() -> list[BaseRoute]:
@@ -101,6 +90,13 @@ def _routes() -> list[BaseRoute]:
         Route("/stream/v1/tts/voices", voices.list_voices),
         Route("/stream/v1/tts/voices/info", voices.voice_info),
         Route("/stream/v1/tts/voices/refresh", voices.refresh_voices, methods=["GET", "POST"]),
+        Route("/v1/voices", voice_library.list_voices),
+        Route("/v1/voices", voice_library.add_voice, methods=["POST"]),
+        Route("/v1/voices/{voice:path}/preview", voice_library.preview_voice),
+        Route("/v1/voices/{voice:path}", voice_library.show_voice),
+        Route("/v1/voices/{voice:path}", voice_library.remove_voice, methods=["DELETE"]),
+        *_qiniu_routes("/v1"),
+        *_qiniu_routes(""),
         Route("/healthz", operations.healthz),
         Route("/readyz", operations.readyz),
         Route("/metrics", operations.metrics),
@@ -108,6 +104,15 @@ def _routes() -> list[BaseRoute]:
         Route("/", pages.index),
         Route("/ws/v1/tts/test", pages.nested_index),
         Mount("/static", pages.PageFiles()),
+    ]
+
+
+def _qiniu_routes(version: str) -> list[BaseRoute]:
+    return [
+        Route(f"{version}/voice/list", qiniu_voices.list_voices),
+        Route(f"{version}/voice/tts", qiniu_tts.synthesize, methods=["POST"]),
+        WebSocketRoute(f"{version}/voice/tts", qiniu_tts.stream_speech),
+        Route(version + qiniu_voices.PREVIEW_PATH, qiniu_voices.preview),
     ]
 
 
@@ -135,6 +140,7 @@ def _load_grammars() -> None:
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     services: Services = app.state.services
     await services.pool.start()
+    await asyncio.to_thread(services.speech.voice_store.load)
     # Grammars take a moment to load: beside the workers, not in the first number that is spoken.
     grammars = asyncio.create_task(asyncio.to_thread(_load_grammars))
     try:
@@ -144,3 +150,4 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
         await grammars
         await services.pool.close()
         services.speech.close()
+        services.cloning.close()

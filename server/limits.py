@@ -19,6 +19,8 @@ MAX_PIECE_CHARACTERS = 20_000
 """Characters of one RunSynthesis, a Han character counting 2 (newest NLS page)."""
 MAX_TASK_CHARACTERS = 200_000
 """Characters of one task, a Han character counting 2."""
+MAX_PREVIEW_CHARACTERS = 1000
+"""What a voice is asked to say so that one hears it."""
 MAX_MESSAGE_BYTES = 1 << 20
 """A client's WebSocket message; a larger one is closed with 1009 by the WebSocket layer."""
 
@@ -36,6 +38,8 @@ HEAD_TIMEOUT_S = 10.0
 """For a whole request head: from the first moment, and from the first byte of a later one."""
 BODY_TIMEOUT_S = 10.0
 """For a whole request body, from the moment that its head was there."""
+UPLOAD_TIMEOUT_S = 60.0
+"""For the body of a request that brings a recording."""
 MAX_HEAD_BYTES = 65_536
 """Request line and headers; a larger head is answered with 431."""
 SPARE_CONNECTIONS = 128

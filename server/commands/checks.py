@@ -21,6 +21,7 @@ from server.settings import Settings, SettingsError, config_file, unknown_keys
 
 LIBRARIES = {
     "starlette": "starlette",
+    "python-multipart": "python_multipart",
     "uvicorn": "uvicorn",
     "uvloop": "uvloop",
     "httptools": "httptools",

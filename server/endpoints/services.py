@@ -12,6 +12,7 @@ from server.errors import ErrorCode, SpeechError
 from server.metrics import Metrics
 from server.pool.pool import WorkerPool
 from server.settings import Settings
+from server.speech.cloning import VoiceCloning
 from server.speech.previews import PreviewShelf
 from server.speech.service import SpeechService
 
@@ -40,6 +41,7 @@ class Services:
     pool: WorkerPool
     speech: SpeechService
     previews: PreviewShelf
+    cloning: VoiceCloning
     conversations: set[Conversation] = field(default_factory=set)
     draining: bool = False
 

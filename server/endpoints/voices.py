@@ -107,6 +107,7 @@ def describe(entry: VoiceEntry) -> dict[str, Any]:
     """A voice as JSON."""
     return {
         "name": entry.name,
+        "id": entry.id,
         "model": entry.model,
         "language": entry.voice.language,
         "gender": entry.voice.gender,

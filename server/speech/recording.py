@@ -7,12 +7,10 @@ memory, and what comes out is counted while it comes, whatever the file says of 
 
 from __future__ import annotations
 
-import asyncio
 import io
 import time
 import wave
 from collections.abc import Iterator
-from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import av
@@ -65,17 +63,8 @@ class Recording:
         return self.samples.size / self.sample_rate_hz
 
 
-async def decode(data: bytes, executor: Executor) -> Recording:
-    """Decode in a thread of `executor`, as `decode_now` does.
-
-    Raises:
-        SpeechError: PARAMETER_INVALID, as there.
-    """
-    return await asyncio.get_running_loop().run_in_executor(executor, decode_now, data)
-
-
-def decode_now(data: bytes) -> Recording:
-    """Decode an audio file; may take up to MAX_DECODING_S.
+def decode(data: bytes) -> Recording:
+    """Decode an audio file; blocks, for MAX_DECODING_S at most.
 
     Raises:
         SpeechError: PARAMETER_INVALID: it is no such file, is damaged, or passes a bound.

@@ -76,7 +76,7 @@ def film() -> bytes:
     ],
 )
 def test_what_people_record_in(container: str, codec: str, rate_hz: int) -> None:
-    heard = recording.decode_now(encoded(container, codec, rate_hz=rate_hz))
+    heard = recording.decode(encoded(container, codec, rate_hz=rate_hz))
     assert (heard.sample_rate_hz, heard.source_rate_hz) == (rate_hz, rate_hz)
     assert heard.samples.dtype == np.float32
     assert heard.seconds == pytest.approx(4.0, abs=0.1)
@@ -84,7 +84,7 @@ def test_what_people_record_in(container: str, codec: str, rate_hz: int) -> None
 
 
 def test_the_sound_of_a_film() -> None:
-    assert recording.decode_now(film()).seconds == pytest.approx(4.0, abs=0.05)
+    assert recording.decode(film()).seconds == pytest.approx(4.0, abs=0.05)
 
 
 def test_channels_are_averaged() -> None:
@@ -97,11 +97,11 @@ def test_channels_are_averaged() -> None:
         stream = output.add_stream("pcm_f32le", rate=48_000, layout="stereo")
         output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
-    assert recording.decode_now(file.getvalue()).samples == pytest.approx(0.25)
+    assert recording.decode(file.getvalue()).samples == pytest.approx(0.25)
 
 
 def test_high_rates_are_brought_down() -> None:
-    heard = recording.decode_now(encoded("wav", "pcm_s16le", rate_hz=96_000))
+    heard = recording.decode(encoded("wav", "pcm_s16le", rate_hz=96_000))
     assert (heard.sample_rate_hz, heard.source_rate_hz) == (48_000, 96_000)
     assert pitch_of(heard.samples, 48_000) == pytest.approx(PITCH_HZ, abs=2)
 
@@ -117,12 +117,12 @@ def test_a_file_may_claim_what_it_wants() -> None:
     """A size of hours in the header; what counts is what comes."""
     data = bytearray(wav_file(SPEECH, 48_000))
     data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
-    assert recording.decode_now(bytes(data)).seconds == pytest.approx(4.0)
+    assert recording.decode(bytes(data)).seconds == pytest.approx(4.0)
 
 
 def refusal(data: bytes) -> str:
     with pytest.raises(SpeechError) as refused:
-        recording.decode_now(data)
+        recording.decode(data)
     assert refused.value.code is ErrorCode.PARAMETER_INVALID
     return refused.value.message
 
@@ -208,4 +208,4 @@ def test_damage_anywhere_is_a_recording_or_a_refusal() -> None:
             for _ in range(5):
                 broken[chance.randrange(len(broken))] = chance.randrange(256)
             with contextlib.suppress(SpeechError):
-                assert np.abs(recording.decode_now(bytes(broken)).samples).max() <= 1
+                assert np.abs(recording.decode(bytes(broken)).samples).max() <= 1

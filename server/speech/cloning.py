@@ -1,0 +1,253 @@
+"""From an upload to a voice: recording, report, features, store; and the way back.
+
+All protocols that enroll voices come here. What takes long happens in threads and workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from models.base import Samples
+from server.errors import ErrorCode, SpeechError
+from server.pool.pool import WorkerPool
+from server.speech import recording, recording_report, transcript
+from server.speech.cloned_voice import (
+    ClonedVoice,
+    VoiceFacts,
+    checked_name,
+    fold_name,
+    make_id,
+    now,
+)
+from server.speech.recording_report import RecordingReport
+from server.speech.voice_store import VoiceStore
+from server.speech.voices import VoiceCatalog
+
+MAX_AT_ONCE = 4
+"""Uploads in hand; each may hold some 60 MB for a moment."""
+
+_Result = TypeVar("_Result")
+_THREADS = 2
+_RETRY_AFTER_S = 5.0
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloneRequest:
+    """A voice that somebody wants, as they said it."""
+
+    name: str
+    transcript: str
+    """What is said in the recording."""
+    audio: bytes
+    """A file in any format that `server.speech.recording` reads."""
+    model: str = ""
+    """Empty for the first one that clones."""
+    language: str = ""
+    """BCP 47 tag; empty for what the transcript's script speaks for."""
+
+
+class RecordingRefusedError(SpeechError):
+    """No voice can be made of a recording.
+
+    Args:
+        report: says why, `SpeechError.message` with its first remark.
+    """
+
+    def __init__(self, report: RecordingReport) -> None:
+        super().__init__(ErrorCode.PARAMETER_INVALID, report.remarks[0].text)
+        self.report = report
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A recording as it is kept: `samples` are exactly those of `wav`."""
+
+    wav: bytes
+    samples: Samples
+    sample_rate_hz: int
+    report: RecordingReport
+
+
+class VoiceCloning:
+    """Makes cloned voices and takes them away.
+
+    Args:
+        pool: where models run.
+        store: where voices are kept; to be loaded by the caller.
+        catalog: the voices as they are now.
+        timeout_s: for a model to make a voice's features, the wait for its worker included.
+    """
+
+    def __init__(
+        self,
+        pool: WorkerPool,
+        store: VoiceStore,
+        catalog: Callable[[], VoiceCatalog],
+        *,
+        timeout_s: float,
+    ) -> None:
+        self._pool = pool
+        self._store = store
+        self._catalog = catalog
+        self._timeout_s = timeout_s
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="cloning")
+        self._at_once = 0
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among the uploads in hand, to be held from before the upload is read.
+
+        Raises:
+            SpeechError: CAPACITY_EXCEEDED: there is none.
+        """
+        if self._at_once >= MAX_AT_ONCE:
+            message = "Other recordings are being listened to, try again!"
+            raise SpeechError(ErrorCode.CAPACITY_EXCEEDED, message, retry_after_s=_RETRY_AFTER_S)
+        self._at_once += 1
+        try:
+            yield
+        finally:
+            self._at_once -= 1
+
+    async def add(self, wanted: CloneRequest) -> tuple[ClonedVoice, bool]:
+        """Make a voice, which can be used when this returns.
+
+        Returns:
+            The voice, and whether it is new: asking twice for the same makes one.
+
+        Raises:
+            RecordingRefusedError: the recording is too bad.
+            SpeechError: PARAMETER_INVALID, TEXT_MISSING, TEXT_TOO_LONG, VOICE_EXISTS, NOT_SUPPORTED
+                (no such model clones), what the pool raises, or INTERNAL if it cannot be stored.
+        """
+        name = checked_name(wanted.name)
+        text = transcript.checked_transcript(wanted.transcript)
+        language = transcript.checked_language(wanted.language) or transcript.guess_language(text)
+        model, clone_format = self._choose_model(wanted.model)
+        if self._catalog().is_taken(name):
+            message = f"'{name}' is the name of a voice that is no clone, or an alias!"
+            raise SpeechError(ErrorCode.VOICE_EXISTS, message)
+        heard = await self._in_thread(lambda: _listen(wanted.audio, text))
+        if heard.report.verdict == "refused":
+            raise RecordingRefusedError(heard.report)
+        facts = VoiceFacts(
+            id=make_id(heard.wav, text, clone_format),
+            name=name,
+            language=language,
+            model=model,
+            clone_format=clone_format,
+            transcript=text,
+            created_at=now(),
+            report=heard.report,
+        )
+        known = self._store.find(facts.id)
+        if known is not None and fold_name(known.facts.name) == fold_name(name):
+            return known, False
+        self._store.check_free(name, facts.id)
+        return await self._enroll(facts, heard), True
+
+    async def _enroll(self, facts: VoiceFacts, heard: _Heard) -> ClonedVoice:
+        features = await self._pool.enroll(
+            facts.model, heard.samples, heard.sample_rate_hz, facts.transcript, self._timeout_s
+        )
+        try:
+            voice = await self._in_thread(lambda: self._store.add(facts, heard.wav, features))
+        except (OSError, ValueError) as error:
+            _log.error("cloned voice not stored", voice=facts.id, reason=str(error))
+            message = "The voice cannot be stored; the server's log says why!"
+            raise SpeechError(ErrorCode.INTERNAL, message) from error
+        _log.info("voice cloned", voice=facts.id, model=facts.model, verdict=facts.report.verdict)
+        return voice
+
+    async def remove(self, name: str) -> None:
+        """Take a clone away; who speaks with it finishes.
+
+        Args:
+            name: its name or id.
+
+        Raises:
+            SpeechError: VOICE_UNKNOWN, NOT_SUPPORTED for other voices, INTERNAL if its files cannot
+                be deleted.
+        """
+        voice_id = self.find(name).facts.id
+        try:
+            await self._in_thread(lambda: self._store.remove(voice_id))
+        except OSError as error:
+            _log.error("cloned voice not removed", voice=voice_id, reason=str(error))
+            message = "The voice cannot be deleted; the server's log says why!"
+            raise SpeechError(ErrorCode.INTERNAL, message) from error
+        self._pool.remove_voice(voice_id)
+        _log.info("cloned voice removed", voice=voice_id)
+
+    def find(self, name: str) -> ClonedVoice:
+        """A clone by its name or id, also one that no loaded model can speak.
+
+        Raises:
+            SpeechError: VOICE_UNKNOWN, or NOT_SUPPORTED for voices that are no clones.
+        """
+        voice = self._store.find(name)
+        if voice is not None:
+            return voice
+        entry = self._catalog().resolve(name)
+        if entry.clone is not None:
+            message = f"'{name}' is another name of the cloned voice '{entry.name}'!"
+            raise SpeechError(ErrorCode.VOICE_UNKNOWN, message)
+        message = f"'{entry.name}' is no cloned voice, but the model's own!"
+        raise SpeechError(ErrorCode.NOT_SUPPORTED, message)
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _choose_model(self, wanted: str) -> tuple[str, str]:
+        """A model that clones, and its format."""
+        models = self._pool.models
+        if not models:
+            message = "No model is loaded yet, try again!"
+            raise SpeechError(ErrorCode.MODEL_UNAVAILABLE, message, retry_after_s=1.0)
+        able = {
+            name: info.capabilities.clone_format
+            for name, info in models.items()
+            if info.capabilities.cloning
+        }
+        if wanted and wanted not in models:
+            message = f"There is no model {wanted[:64]!r}! Models that clone: {_listed(able)}."
+            raise SpeechError(ErrorCode.PARAMETER_INVALID, message)
+        if not able or (wanted and wanted not in able):
+            which = f"The model '{wanted}' does not" if wanted else "No loaded model can"
+            message = f"{which} clone voices! Models that clone: {_listed(able)}."
+            raise SpeechError(ErrorCode.NOT_SUPPORTED, message)
+        model = wanted or next(iter(able))
+        return model, able[model]
+
+    async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+
+def _listen(audio: bytes, text: str) -> _Heard:
+    """Decode and judge a recording; takes a while."""
+    decoded = recording.decode(audio)
+    used, report = recording_report.examine(
+        decoded.samples, decoded.sample_rate_hz, source_rate_hz=decoded.source_rate_hz
+    )
+    if report.verdict != "refused":
+        remark = transcript.remark_on_length(text, report.seconds * report.speech_share)
+        if remark is not None:
+            remarks = (*report.remarks, remark)
+            report = msgspec.structs.replace(report, remarks=remarks, verdict="advice")
+    wav = recording.wav_bytes(used, decoded.sample_rate_hz)
+    # What is kept shall be what the features were made of, to the bit.
+    return _Heard(wav, recording.wav_samples(wav), decoded.sample_rate_hz, report)
+
+
+def _listed(models: dict[str, str]) -> str:
+    return ", ".join(models) or "none"
