@@ -80,6 +80,9 @@ class Metrics:
         )
         self._starts = self._counter("worker_starts", "Workers that became ready.", ["model"])
         self._stops = self._counter("worker_stops", "Workers that ended.", ["model", "reason"])
+        self._incidents = self._counter(
+            "model_incidents", "What models' own guards have met.", ["model", "name"]
+        )
         self._active = self._gauge("active_sessions", "Tasks under way.")
         self._connections = self._gauge("connections", "Open WebSocket connections.")
 
@@ -159,6 +162,10 @@ class Metrics:
     def worker_stopped(self, model: str, reason: str) -> None:
         """A worker ended."""
         self._stops.labels(model, reason).inc()
+
+    def incident(self, model: str, name: str, count: int) -> None:
+        """A model's own guards have met something so often."""
+        self._incidents.labels(model, name).inc(count)
 
     # --- Reading them ------------------------------------------------------------------------
 

@@ -12,9 +12,8 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
+from server.pool.framing import ChannelError, FrameBuffer
 from server.pool.messages import (
-    ChannelError,
-    FrameBuffer,
     FrontMessage,
     WorkerMessage,
     decode_from_worker,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
+from server.pool.framing import ChannelError
 from server.pool.messages import (
     AppendText,
     Cancel,
-    ChannelError,
     Computed,
     FrontMessage,
     GrantCredit,

@@ -10,11 +10,12 @@ from typing import Protocol, TypeAlias
 import structlog
 
 from server.errors import ErrorCode, SpeechError
+from server.pool.clones import GivenVoices
 from server.pool.dispatch import Dispatch, Phase, PhaseMessage
+from server.pool.framing import ChannelError
 from server.pool.messages import (
     FRAME_AUDIO_S,
     Cancelled,
-    ChannelError,
     Computed,
     Failed,
     FailureCode,
@@ -83,6 +84,7 @@ class DispatchTable:
         self._numbers = count(1)
         self._dispatches: dict[int, Dispatch] = {}
         self._phases: Counter[Phase] = Counter()
+        self._voices = GivenVoices(send)
         self.taken = 0
         """All that were ever given to it."""
 
@@ -124,9 +126,12 @@ class DispatchTable:
 
     def take(self, stream: PoolStream) -> None:
         """Give the worker a stream."""
-        if stream.more_text and not self._info.capabilities.text_stream:
-            message = f"model {self._info.name!r} does not take text piece by piece"
-            stream.fail(SpeechError(ErrorCode.NOT_SUPPORTED, message))
+        try:
+            self._check(stream)
+            if stream.clone is not None:
+                self._voices.give(stream.clone)
+        except SpeechError as error:
+            stream.fail(error)
             self._listener.stream_ended(stream)
             return
         dispatch = Dispatch(next(self._numbers), stream, send=self._send, clock=self._clock)
@@ -134,6 +139,24 @@ class DispatchTable:
         self._phases[dispatch.phase] += 1
         self.taken += 1
         dispatch.begin(self._info)
+
+    def _check(self, stream: PoolStream) -> None:
+        name = self._info.name
+        if stream.more_text and not self._info.capabilities.text_stream:
+            message = f"model {name!r} does not take text piece by piece"
+            raise SpeechError(ErrorCode.NOT_SUPPORTED, message)
+        if stream.sample_rate_hz not in (None, self._info.sample_rate_hz):
+            message = f"model {name!r} has changed; try again"
+            raise SpeechError(ErrorCode.MODEL_UNAVAILABLE, message)
+
+    def remove_voice(self, name: str) -> None:
+        """Have the worker forget a clone, after the streams that it has with it."""
+        self._voices.remove(name)
+        self._sweep_voices()
+
+    def _sweep_voices(self) -> None:
+        if self._voices.to_sweep:
+            self._voices.sweep(d.stream.request.voice for d in self._dispatches.values())
 
     def recall(self) -> bool:
         """Ask for a stream back that waits inside the worker to begin; False if there is none."""
@@ -237,6 +260,7 @@ class DispatchTable:
     def _end(self, dispatch: Dispatch) -> None:
         del self._dispatches[dispatch.number]
         self._phases[dispatch.phase] -= 1
+        self._sweep_voices()
 
     def _finish(self, dispatch: Dispatch, error: SpeechError | None) -> None:
         if dispatch.cancelled:

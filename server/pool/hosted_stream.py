@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from server.pool import messages
+from server.pool.framing import ChannelError
 from server.pool.outbox import Outbox
 from server.pool.text_feed import TextFeed
 
@@ -47,7 +48,7 @@ class HostedStream:
             ChannelError: the stream's text was complete from the start.
         """
         if self.feed is None:
-            raise messages.ChannelError("text for a stream whose text has ended")
+            raise ChannelError("text for a stream whose text has ended")
         self.feed.append(text, last=last)
 
     def cancel(self) -> None:

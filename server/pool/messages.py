@@ -1,39 +1,34 @@
-"""What front and worker say to each other, and how it is framed.
+"""What front and worker say to each other.
 
-A frame is `[u32 little endian length][msgpack]`; the MessagePack is a tagged array, one type per
-message. Everything here is pure: bytes in, messages out, no socket. Both ends use it, so it
-imports only msgspec and the models' interface: a worker may run under an interpreter that has
-nothing else.
+A message is a frame of MessagePack (`server.pool.framing`), a tagged array, one type per message.
+Everything here is pure: bytes in, messages out, no socket. Both ends use it, so it imports only
+msgspec and the models' interface: a worker may run under an interpreter that has nothing else.
 
 The conversation about one stream: the front sends `Synthesize` and later grants credit; the worker
 sends `Started`, any number of `Pcm` within the credit, `Computed` when the model is done with it
 (its slot is free, though audio may still wait for credit) and exactly one of `Finished`, `Failed`
 and `Cancelled`. In between it may send `Parked` and `Resumed` in turns; a parked stream ends only
-after `Resumed`, or by `Cancelled`.
+after `Resumed`, or by `Cancelled`. If its voice is a clone that the worker was not given before,
+`AddVoice` goes first; a clone that the model does not take is told by the stream's `Failed`.
+
+An `Enroll` is answered by `Enrolled` or `EnrollFailed`; the front sends no second one before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from models.base import Capabilities, SynthesisRequest, Voice, WordTime
+from models.base import Capabilities, ModelErrorCode, SynthesisRequest, Voice, WordTime
+from server.pool.framing import HEADER_BYTES, MAX_FRAME_BYTES, ChannelError
 
-MAX_FRAME_BYTES = 8 << 20
-"""A longer frame means that the two ends lost step; text of a whole task is below 1 MiB."""
 FRAME_AUDIO_S = 0.25
 """Audio that one `Pcm` carries at most, so that streams on one socket take turns."""
-
-_HEADER_BYTES = 4
-_INITIAL_BUFFER_BYTES = 256 * 1024
+MAX_PAYLOAD_BYTES = MAX_FRAME_BYTES - (1 << 20)
+"""Bytes of a recording or of a voice's features, so that a frame holds the rest as well."""
 
 FailureCode = Literal["voice_unknown", "unsupported", "failed"]
-
-
-class ChannelError(Exception):
-    """The other end sent what is no frame or no message."""
 
 
 class Synthesize(msgspec.Struct, array_like=True, tag=1, frozen=True):
@@ -80,6 +75,31 @@ class Ping(msgspec.Struct, array_like=True, tag=6, frozen=True):
 
 class Close(msgspec.Struct, array_like=True, tag=7, frozen=True):
     """Stop everything, close the model and exit."""
+
+
+class AddVoice(msgspec.Struct, array_like=True, tag=8, frozen=True):
+    """A clone, for the streams that name it from now on."""
+
+    voice: Voice
+    features: bytes
+    """What `SpeechModel.enroll` of a model with the same clone format made."""
+
+
+class RemoveVoice(msgspec.Struct, array_like=True, tag=9, frozen=True):
+    """Forget a clone."""
+
+    name: str
+
+
+class Enroll(msgspec.Struct, array_like=True, tag=10, frozen=True):
+    """Make a voice's features from a recording."""
+
+    call: int
+    """Chosen by the front, never used twice on one channel."""
+    samples: bytes
+    """Mono float32, little endian."""
+    sample_rate_hz: int
+    transcript: str
 
 
 class Ready(msgspec.Struct, array_like=True, tag=32, frozen=True):
@@ -160,7 +180,42 @@ class Resumed(msgspec.Struct, array_like=True, tag=42, frozen=True):
     stream: int
 
 
-FrontMessage: TypeAlias = Synthesize | AppendText | GrantCredit | Cancel | Recall | Ping | Close
+class Enrolled(msgspec.Struct, array_like=True, tag=43, frozen=True):
+    """The features are made."""
+
+    call: int
+    features: bytes
+
+
+class EnrollFailed(msgspec.Struct, array_like=True, tag=44, frozen=True):
+    """The model cannot make a voice of the recording."""
+
+    call: int
+    code: ModelErrorCode
+    message: str
+    """May be shown to a client."""
+    detail: str
+    """For the log: a traceback, or empty."""
+
+
+class Incidents(msgspec.Struct, array_like=True, tag=45, frozen=True):
+    """What the model's guards met since the last time, by name."""
+
+    counts: dict[str, int]
+
+
+FrontMessage: TypeAlias = (
+    Synthesize
+    | AppendText
+    | GrantCredit
+    | Cancel
+    | Recall
+    | Ping
+    | Close
+    | AddVoice
+    | RemoveVoice
+    | Enroll
+)
 """What the front sends."""
 WorkerMessage: TypeAlias = (
     Pcm
@@ -174,6 +229,9 @@ WorkerMessage: TypeAlias = (
     | Pong
     | Ready
     | StartFailed
+    | Enrolled
+    | EnrollFailed
+    | Incidents
 )
 """What a worker sends."""
 
@@ -188,12 +246,12 @@ def encode(message: FrontMessage | WorkerMessage) -> bytearray:
     Raises:
         ChannelError: it is longer than `MAX_FRAME_BYTES`.
     """
-    frame = bytearray(_HEADER_BYTES)
-    _encoder.encode_into(message, frame, _HEADER_BYTES)
-    length = len(frame) - _HEADER_BYTES
+    frame = bytearray(HEADER_BYTES)
+    _encoder.encode_into(message, frame, HEADER_BYTES)
+    length = len(frame) - HEADER_BYTES
     if length > MAX_FRAME_BYTES:
         raise ChannelError(f"a message of {length} bytes is longer than a frame may be")
-    frame[:_HEADER_BYTES] = length.to_bytes(_HEADER_BYTES, "little")
+    frame[:HEADER_BYTES] = length.to_bytes(HEADER_BYTES, "little")
     return frame
 
 
@@ -219,54 +277,3 @@ def decode_from_worker(payload: memoryview) -> WorkerMessage:
         return _worker_decoder.decode(payload)
     except msgspec.DecodeError as error:
         raise ChannelError(str(error)) from error
-
-
-class FrameBuffer:
-    """Where received bytes are put, and frames found.
-
-    The reader receives into `writable()` and calls `received(n)`. No byte is copied but the rest
-    of an unfinished frame, and what the decoder takes out.
-    """
-
-    def __init__(self) -> None:
-        self._buffer = bytearray(_INITIAL_BUFFER_BYTES)
-        self._end = 0
-
-    def writable(self) -> memoryview:
-        """Room for the next bytes; never empty."""
-        return memoryview(self._buffer)[self._end :]
-
-    def received(self, n_bytes: int) -> Iterator[memoryview]:
-        """Take note of bytes received; yields each finished frame's payload.
-
-        A payload is valid until the next one is asked for. The iterator must be exhausted before
-        the next `writable()`.
-
-        Raises:
-            ChannelError: a frame is longer than `MAX_FRAME_BYTES`.
-        """
-        self._end += n_bytes
-        begin = 0
-        view = memoryview(self._buffer)
-        while self._end - begin >= _HEADER_BYTES:
-            body = begin + _HEADER_BYTES
-            length = int.from_bytes(view[begin:body], "little")
-            if length > MAX_FRAME_BYTES:
-                raise ChannelError(f"a frame of {length} bytes is longer than a frame may be")
-            if self._end - body < length:
-                self._keep(begin, _HEADER_BYTES + length)
-                return
-            yield view[body : body + length]
-            begin = body + length
-        self._keep(begin, _HEADER_BYTES)
-
-    def _keep(self, begin: int, needed_bytes: int) -> None:
-        """Move the unfinished rest to the front of a buffer that its frame fits in."""
-        rest = self._end - begin
-        if needed_bytes > len(self._buffer):
-            grown = bytearray(needed_bytes)
-            grown[:rest] = memoryview(self._buffer)[begin : self._end]
-            self._buffer = grown
-        elif begin and rest:
-            self._buffer[:rest] = self._buffer[begin : self._end]
-        self._end = rest

@@ -9,7 +9,7 @@ import msgspec
 
 from models.base import Capabilities, Voice
 
-StopReason = Literal["exited", "recycled", "closed"]
+StopReason = Literal["exited", "recycled", "unloaded", "closed"]
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +21,9 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Import path of a `SpeechModel` subclass, `models.espeak:EspeakModel`."""
     options: dict[str, Any] = {}
     """Keyword arguments of the factory; JSON-like."""
+    worker_options: tuple[dict[str, Any], ...] = ()
+    """What single workers get on top of `options`, one after the other and from the start again:
+    each GPU its workers."""
     workers: int = 1
     interpreter: str = ""
     """Another Python for the workers, with packages of its own; empty for the front's. It sees the
@@ -41,6 +44,13 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     info: ModelInfo | None = None
     """What is known of the model before a worker has reported it."""
 
+    def of_worker(self, number: int) -> ModelSpec:
+        """What one worker hosts; they are counted from 0."""
+        if not self.worker_options:
+            return self
+        own = self.worker_options[number % len(self.worker_options)]
+        return msgspec.structs.replace(self, options={**self.options, **own})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolOptions:
@@ -49,12 +59,15 @@ class PoolOptions:
     max_queued: int = 256
     """Segments that wait for a worker; one more is refused."""
     ready_timeout_s: float = 10.0
-    """A segment fails with MODEL_UNAVAILABLE after it has waited so long without any ready
-    worker."""
+    """A segment fails with MODEL_UNAVAILABLE after it has waited so long without any ready worker,
+    unless its model is being loaded for it."""
+    max_enrollments: int = 8
+    """Recordings that wait for a worker of their model; one more is refused."""
     max_retries: int = 2
     """How often a segment whose worker died is tried again, if none of it was heard."""
     start_timeout_s: float = 300.0
-    """A worker that is not ready after it is killed."""
+    """A worker that is not ready after it is killed; segments wait so long for a model that is
+    loaded for them."""
     restart_backoff_s: tuple[float, float] = (0.2, 10.0)
     """Wait before the first restart in a row, doubling up to the second number."""
     healthy_after_s: float = 30.0
@@ -102,8 +115,11 @@ class PoolObserver(Protocol):
         """A process was started; it is not ready yet."""
 
     def worker_stopped(self, model: str, reason: StopReason) -> None:
-        """A process has ended: by itself or killed for its failure, to be replaced, or at the end
-        of the pool."""  # noqa: D205, D209
+        """A process has ended: by itself or killed for its failure, to be replaced, because nobody
+        needed it, or at the end of the pool."""  # noqa: D205, D209
+
+    def incident(self, model: str, name: str, count: int) -> None:
+        """A model's own guards have met something so often."""
 
 
 class SilentObserver:
@@ -128,4 +144,7 @@ class SilentObserver:
         """Nothing."""
 
     def worker_stopped(self, model: str, reason: StopReason) -> None:
+        """Nothing."""
+
+    def incident(self, model: str, name: str, count: int) -> None:
         """Nothing."""

@@ -1,8 +1,8 @@
 """The worker pool: segments of text go in, streams of audio come out.
 
-The pool keeps the workers of all models alive, queues segments by playback deadline, gives each to
-the worker with the most room, and tries a segment again when its worker dies before any of it was
-heard. It belongs to one event loop and blocks it nowhere.
+This is what the rest of the server sees. Which worker gets which segment is the business of
+`server.pool.dispatcher`, which workers there are that of `server.pool.group`. All of it belongs to
+one event loop and blocks it nowhere.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import structlog
-
-from models.base import SynthesisRequest
+from models.base import Samples, SynthesisRequest
 from server.errors import ErrorCode, SpeechError
+from server.pool.clones import Clone
+from server.pool.dispatcher import Dispatcher
 from server.pool.group import ModelGroup
 from server.pool.options import (
     ModelInfo,
@@ -26,13 +26,12 @@ from server.pool.options import (
     StopReason,
 )
 from server.pool.process import PackageView
-from server.pool.remote import RemoteWorker
-from server.pool.scheduler import Scheduler
 from server.pool.seat import report_crash
 from server.pool.snapshot import PoolSnapshot, WorkerSnapshot
 from server.pool.stream import PoolStream
 
 __all__ = [
+    "Clone",
     "ModelInfo",
     "ModelSpec",
     "PoolObserver",
@@ -44,8 +43,6 @@ __all__ = [
     "WorkerPool",
     "WorkerSnapshot",
 ]
-
-log = structlog.get_logger()
 
 _DEFAULT_OPTIONS = PoolOptions()
 _SILENT = SilentObserver()
@@ -62,7 +59,7 @@ class WorkerPool:
         clock: monotonic seconds; deadlines are on this clock.
 
     Raises:
-        ValueError: two models have one name, or one has no workers.
+        ValueError: two models have one name, or one has no workers, or is lazy and not described.
         TypeError: a model's options are not JSON-like.
     """
 
@@ -75,18 +72,8 @@ class WorkerPool:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._options = options
-        self._observer = observer
-        self._clock = clock
-        self._groups = {
-            spec.name: ModelGroup(spec, options, observer=observer, listener=self, clock=clock)
-            for spec in specs
-        }
-        if len(self._groups) < len(specs):
-            raise ValueError("two models have the same name")
-        self._scheduler: Scheduler[PoolStream] = Scheduler(clock)
-        self._streams: set[PoolStream] = set()
-        self._no_streams = asyncio.Event()
-        self._no_streams.set()
+        self._dispatcher = Dispatcher(specs, options, observer=observer, clock=clock)
+        self._groups = self._dispatcher.groups
         self._view: PackageView | None = None
         self._check_task: asyncio.Task[None] | None = None
         self._closing = False
@@ -103,7 +90,7 @@ class WorkerPool:
         self._check_task.add_done_callback(report_crash)
 
     async def wait_ready(self, timeout_s: float) -> None:
-        """Wait until each model has a ready worker.
+        """Wait until each model has a ready worker, but for those that wait for a request.
 
         Raises:
             SpeechError: MODEL_UNAVAILABLE after `timeout_s`, with the model's name and what its
@@ -112,9 +99,11 @@ class WorkerPool:
         try:
             async with asyncio.timeout(timeout_s):
                 for group in self._groups.values():
-                    await group.ready.wait()
+                    await group.loading.usable.wait()
         except TimeoutError:
-            late = next(group for group in self._groups.values() if not group.ready.is_set())
+            late = next(
+                group for group in self._groups.values() if not group.loading.usable.is_set()
+            )
             reason = late.last_error or "it is still starting"
             message = f"model {late.spec.name!r} is not ready after {timeout_s:g} s: {reason}"
             raise SpeechError(ErrorCode.MODEL_UNAVAILABLE, message) from None
@@ -125,14 +114,12 @@ class WorkerPool:
         if grace_s > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_s):
-                    await self._no_streams.wait()
-        self._scheduler.clear()
-        for stream in list(self._streams):
-            stream.interrupt(SpeechError(ErrorCode.SHUTTING_DOWN, "the server is shutting down"))
+                    await self._dispatcher.no_streams.wait()
+        self._dispatcher.interrupt_all(_shutting_down())
         if self._check_task is not None:
             self._check_task.cancel()
             await asyncio.gather(self._check_task, return_exceptions=True)
-        await asyncio.gather(*(group.close() for group in self._groups.values()))
+        await asyncio.gather(*(group.close(_shutting_down()) for group in self._groups.values()))
         if self._view is not None:
             self._view.close()
             self._view = None
@@ -142,36 +129,25 @@ class WorkerPool:
         while True:
             await asyncio.sleep(self._options.check_interval_s)
             for group in self._groups.values():
-                for worker in group.workers:
-                    _visit(worker)
-                if not group.ready.is_set():
-                    self._fail_overdue(group)
-
-    def _fail_overdue(self, group: ModelGroup) -> None:
-        name = group.spec.name
-        for stream in self._scheduler.overdue(
-            name, self._options.ready_timeout_s, since_s=group.down_since_s
-        ):
-            message = f"model {name!r} has no ready worker"
-            stream.fail(SpeechError(ErrorCode.MODEL_UNAVAILABLE, message))
-            self.stream_ended(stream)
+                group.check()
+            self._dispatcher.fail_overdue()
 
     # --- What it is like -------------------------------------------------------------------
 
     @property
     def ready(self) -> bool:
-        """Whether each model has a ready worker."""
-        return all(group.ready.is_set() for group in self._groups.values())
+        """Whether each model has a ready worker, or starts one for the next request."""
+        return all(group.loading.usable.is_set() for group in self._groups.values())
 
     @property
     def models(self) -> Mapping[str, ModelInfo]:
-        """What is known of the models whose workers have been ready once."""
+        """What is known of the models: reported by their workers, or told by their specs."""
         return {name: group.info for name, group in self._groups.items() if group.info is not None}
 
     @property
     def queued(self) -> int:
         """Segments that wait for a worker."""
-        return len(self._scheduler)
+        return self._dispatcher.queued
 
     def snapshot(self) -> PoolSnapshot:
         """The state of all workers, and of the queue."""
@@ -180,7 +156,9 @@ class WorkerPool:
             for name, group in self._groups.items()
             for seat in group.seats
         )
-        return PoolSnapshot(workers=workers, queued=self.queued, streams=len(self._streams))
+        return PoolSnapshot(
+            workers=workers, queued=self.queued, streams=len(self._dispatcher.streams)
+        )
 
     # --- Streams ---------------------------------------------------------------------------
 
@@ -192,6 +170,7 @@ class WorkerPool:
         *,
         deadline_s: float,
         more_text: bool = False,
+        clone: Clone | None = None,
     ) -> PoolStream:
         """Have a segment spoken.
 
@@ -201,17 +180,17 @@ class WorkerPool:
             text: the segment, or with `more_text` the beginning of it.
             deadline_s: when its first sample is needed, on the pool's clock.
             more_text: text follows by `PoolStream.append_text`.
+            clone: the voice that `request` names, if it is a cloned one. Workers that do not have
+                it are given it first.
 
         Raises:
             SpeechError: CAPACITY_EXCEEDED if the queue is full, MODEL_UNAVAILABLE if there is no
                 such model, SHUTTING_DOWN after `close`.
-            ValueError: the deadline is not finite.
+            ValueError: the deadline is not finite, or the clone is another voice.
         """
-        if self._closing:
-            raise SpeechError(ErrorCode.SHUTTING_DOWN, "the server is shutting down")
-        group = self._groups.get(model)
-        if group is None:
-            raise SpeechError(ErrorCode.MODEL_UNAVAILABLE, f"there is no model {model!r}")
+        if clone is not None and clone.voice.name != request.voice:
+            raise ValueError(f"clone {clone.voice.name!r} for a request of {request.voice!r}")
+        group = self._open_group(model)
         if self.queued >= self._options.max_queued and group.roomiest() is None:
             raise SpeechError(
                 ErrorCode.CAPACITY_EXCEEDED,
@@ -219,89 +198,64 @@ class WorkerPool:
                 retry_after_s=_RETRY_AFTER_S,
             )
         stream = PoolStream(
-            self,
+            self._dispatcher,
             model=model,
             request=request,
             text=text,
             more_text=more_text,
             deadline_s=deadline_s,
+            clone=clone,
+            sample_rate_hz=group.info.sample_rate_hz if group.info is not None else None,
         )
-        self._queue(stream)
-        self._streams.add(stream)
-        self._no_streams.clear()
-        self._dispatch(group)
+        self._dispatcher.accept(stream)
         return stream
 
-    def _queue(self, stream: PoolStream) -> None:
-        self._scheduler.offer(stream, stream.model, stream.deadline_s)
-        stream.offered_at_s = self._clock()
+    def _open_group(self, model: str) -> ModelGroup:
+        if self._closing:
+            raise _shutting_down()
+        group = self._groups.get(model)
+        if group is None:
+            raise SpeechError(ErrorCode.MODEL_UNAVAILABLE, f"there is no model {model!r}")
+        return group
 
-    def _dispatch(self, group: ModelGroup) -> None:
-        """Give waiting segments to workers with room."""
-        while (worker := group.roomiest()) is not None:
-            stream = self._scheduler.take(group.spec.name)
-            if stream is None:
-                group.balance()
-                return
-            worker.take(stream)
+    # --- Cloned voices ---------------------------------------------------------------------
 
-    # --- What streams say ------------------------------------------------------------------
+    async def enroll(
+        self,
+        model: str,
+        samples: Samples,
+        sample_rate_hz: int,
+        transcript: str,
+        timeout_s: float,
+    ) -> bytes:
+        """Have a model make a voice's features from a recording.
 
-    def reprioritize(self, stream: PoolStream, deadline_s: float) -> None:
-        """Change a waiting stream's deadline."""
-        self._scheduler.update(stream, stream.model, deadline_s)
-        stream.deadline_s = deadline_s
+        A worker does so beside its streams, one recording at a time. A recording whose worker dies
+        is not tried again.
 
-    def stream_cancelled(self, stream: PoolStream) -> None:
-        """Forget a stream that its consumer gave up."""
-        self._scheduler.remove(stream, stream.model)
-        self._observer.synthesis_cancelled(stream.model)
-        self.stream_ended(stream)
+        Args:
+            model: a spec's name.
+            samples: the recording, shape (n_samples,).
+            sample_rate_hz: of the recording.
+            transcript: what is said in it.
+            timeout_s: after it the result is dropped, though the worker finishes what it began.
 
-    def stream_ended(self, stream: PoolStream) -> None:
-        """Forget a stream that has finished or failed."""
-        self._streams.discard(stream)
-        if not self._streams:
-            self._no_streams.set()
+        Raises:
+            SpeechError: what the model says (MODEL_FAILED if it can make nothing of the recording,
+                NOT_SUPPORTED), PARAMETER_INVALID if the recording is too long, CAPACITY_EXCEEDED if
+                others wait, WORKER_LOST, MODEL_UNAVAILABLE, SHUTTING_DOWN.
+            ValueError: the samples have another shape.
+        """
+        return await self._open_group(model).enroll(samples, sample_rate_hz, transcript, timeout_s)
 
-    # --- What workers say ------------------------------------------------------------------
+    def remove_voice(self, name: str) -> None:
+        """Have all workers forget a clone, each after the streams that it has with it.
 
-    def stream_lost(self, stream: PoolStream) -> None:
-        """Try a dead worker's stream again, if nothing of it was heard."""
-        if stream.heard or stream.retries >= self._options.max_retries:
-            message = "the worker that spoke this text has died"
-            stream.fail(SpeechError(ErrorCode.WORKER_LOST, message))
-            self.stream_ended(stream)
-            return
-        stream.retries += 1
-        stream.detach()
-        self._observer.segment_retried(stream.model)
-        self.stream_returned(stream)
-
-    def stream_returned(self, stream: PoolStream) -> None:
-        """Queue a stream again, with its old deadline."""
-        self._queue(stream)
-        self._dispatch(self._groups[stream.model])
-
-    def worker_ready(self, worker: RemoteWorker, info: ModelInfo) -> None:
-        """Count on it, and give it what waits."""
-        group = self._groups[worker.spec.name]
-        group.note_ready(info)
-        self._dispatch(group)
-
-    def worker_changed(self, worker: RemoteWorker) -> None:
-        """Give what waits to whoever has room."""
-        self._dispatch(self._groups[worker.spec.name])
-
-    def worker_left(self, worker: RemoteWorker) -> None:
-        """Count on it no more."""
-        self._groups[worker.spec.name].note_left()
+        A stream that was opened with the clone and still waits brings it to its worker again.
+        """
+        for group in self._groups.values():
+            group.remove_voice(name)
 
 
-def _visit(worker: RemoteWorker) -> None:
-    """Check one worker; whatever comes of it, the others are checked too, and it is next time."""
-    try:
-        worker.check()
-    except Exception:
-        # Without its visits a worker that hangs would keep its streams for ever.
-        log.exception("worker_check_failed", model=worker.spec.name, pid=worker.pid)
+def _shutting_down() -> SpeechError:
+    return SpeechError(ErrorCode.SHUTTING_DOWN, "the server is shutting down")

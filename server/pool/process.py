@@ -70,7 +70,9 @@ class WorkerProcess:
         Raises:
             OSError: the interpreter cannot be started.
         """
-        order = LaunchOrder(factory=spec.factory, options=spec.options, nice=nice)
+        order = LaunchOrder(
+            factory=spec.factory, options=spec.options, nice=nice, warm_up=spec.warm_up
+        )
         ours, theirs = socket.socketpair()
         try:
             with theirs:

@@ -11,6 +11,8 @@ import structlog
 from server.pool import messages
 from server.pool.channel import Channel
 from server.pool.dispatch_table import DispatchTable, StreamListener
+from server.pool.enrollment import Enrollment, WorkerEnrollment
+from server.pool.framing import ChannelError
 from server.pool.options import ModelInfo, ModelSpec, PoolObserver, PoolOptions, StopReason
 from server.pool.process import PackageView, WorkerProcess
 from server.pool.stream import PoolStream
@@ -26,17 +28,17 @@ class WorkerStartError(Exception):
     """A worker did not become ready."""
 
 
-class WorkerListener(StreamListener, Protocol):
-    """The pool, as far as it hears of workers."""
+class WorkerListener(Protocol):
+    """The model's group, as far as it hears of its workers."""
 
     def worker_ready(self, worker: RemoteWorker, info: ModelInfo) -> None:
         """It takes segments from now on."""
 
     def worker_changed(self, worker: RemoteWorker) -> None:
-        """It can take more segments than before, or fewer."""
+        """It can take more than before, or less."""
 
     def worker_left(self, worker: RemoteWorker) -> None:
-        """It takes no more segments, for whatever reason."""
+        """It takes nothing more, for whatever reason."""
 
 
 class RemoteWorker:
@@ -46,7 +48,8 @@ class RemoteWorker:
         spec: what it hosts.
         options: the pool's.
         observer: hears its figures.
-        listener: hears of its streams and its room.
+        listener: hears of its state and its room.
+        streams: hears of its streams.
         clock: monotonic seconds.
     """
 
@@ -57,6 +60,7 @@ class RemoteWorker:
         *,
         observer: PoolObserver,
         listener: WorkerListener,
+        streams: StreamListener,
         clock: Callable[[], float],
     ) -> None:
         self.spec = spec
@@ -73,12 +77,14 @@ class RemoteWorker:
         self._options = options
         self._observer = observer
         self._listener = listener
+        self._streams = streams
         self._clock = clock
         self._channel = Channel(self._receive, self._lost)
         self._process: WorkerProcess | None = None
         self._watch_task: asyncio.Task[None] | None = None
         self._reported = asyncio.Event()
         self._table: DispatchTable | None = None
+        self._enrollment = WorkerEnrollment(spec.name, send=self._channel.send, clock=clock)
         self._silent_checks = 0
 
     # --- Life ------------------------------------------------------------------------------
@@ -168,6 +174,8 @@ class RemoteWorker:
             self._kill(process, "it did not answer the heartbeat")
         elif self._table.stalled(self._options.stall_timeout_s):
             self._kill(process, "a synthesis made no progress")
+        elif self._enrollment.stalled(self._options.stall_timeout_s):
+            self._kill(process, "a recording took too long")
         else:
             self._channel.send(messages.Ping())
             self.rss_bytes = process.rss_bytes
@@ -215,10 +223,29 @@ class RemoteWorker:
         """Ask for a segment back that waits inside it to begin; False if there is none."""
         return self._table is not None and self._table.recall()
 
+    @property
+    def can_enroll(self) -> bool:
+        """Whether it can take a recording; it makes one voice at a time, beside its streams."""
+        return self.state == "ready" and not self._enrollment
+
+    def enroll(self, enrollment: Enrollment) -> None:
+        """Give it a recording."""
+        self._enrollment.begin(enrollment)
+
+    def remove_voice(self, name: str) -> None:
+        """Have it forget a clone, if it was given it."""
+        if self._table is not None:
+            self._table.remove_voice(name)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to do, be it that nobody waits for it any more."""
+        return not self._table and not self._enrollment
+
     def _changed(self) -> None:
         if self.state == "ready":
             self._listener.worker_changed(self)
-        elif self.state == "draining" and not self._table:
+        elif self.state == "draining" and self.idle:
             self.drained.set()
 
     # --- What the channel says -------------------------------------------------------------
@@ -232,9 +259,15 @@ class RemoteWorker:
                 self.last_error = message.message
             case messages.Pong():
                 pass
+            case messages.Incidents():
+                for name, count in message.counts.items():
+                    self._observer.incident(self.spec.name, name, count)
+            case messages.Enrolled() | messages.EnrollFailed():
+                self._enrollment.receive(message)
+                self._changed()
             case _:
                 if self._table is None:
-                    raise messages.ChannelError("audio came before the worker was ready")
+                    raise ChannelError("audio came before the worker was ready")
                 self._table.receive(message)
 
     def _receive_ready(self, message: messages.Ready) -> None:
@@ -247,7 +280,7 @@ class RemoteWorker:
         self._table = DispatchTable(
             self.info,
             send=self._channel.send,
-            listener=self._listener,
+            listener=self._streams,
             observer=self._observer,
             changed=self._changed,
             clock=self._clock,
@@ -264,6 +297,7 @@ class RemoteWorker:
         self._reported.set()
         self.drained.set()
         self._listener.worker_left(self)
+        self._enrollment.lose()
         if self._table is not None:
             self._table.lose_all()
 

@@ -103,6 +103,10 @@ class Scheduler(Generic[Item]):
             del queue[item]
         return overdue
 
+    def take_all(self, model: str) -> list[Item]:
+        """Take out all segments that wait for a model."""
+        return list(self._queues.pop(model, ()))
+
     def clear(self) -> list[Item]:
         """Take everything out."""
         items = [item for queue in self._queues.values() for item in queue]

@@ -1,4 +1,4 @@
-"""One place for a worker, kept filled: start, restart with back-off, replacement."""
+"""One place for a worker, kept filled while it is wanted: start, restart, replacement."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ class Seat:
 
     Args:
         hire: makes a worker that is not started yet.
+        start_failed: called with the seat when a worker did not become ready and is gone; the seat
+            tries again after the back-off, unless it is paused.
         view: our packages for another interpreter, if the model's workers have one.
         options: the pool's.
         clock: monotonic seconds.
@@ -28,6 +30,7 @@ class Seat:
         self,
         hire: Callable[[], RemoteWorker],
         *,
+        start_failed: Callable[[Seat], None],
         view: PackageView | None,
         options: PoolOptions,
         clock: Callable[[], float],
@@ -38,25 +41,41 @@ class Seat:
         """Workers started because another one died or did not start."""
         self.last_error = ""
         self._hire = hire
+        self._start_failed = start_failed
         self._view = view
         self._options = options
         self._clock = clock
         self._failures = 0
+        self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._retirements: set[asyncio.Task[None]] = set()
 
-    def open(self) -> None:
-        """Begin to fill the seat."""
-        self._task = asyncio.create_task(self._keep())
-        self._task.add_done_callback(report_crash)
+    @property
+    def wanted(self) -> bool:
+        """Whether it has a worker, or will have one."""
+        return self._wanted.is_set()
 
-    async def close(self) -> None:
-        """End all its processes."""
+    def open(self) -> None:
+        """Fill the seat, and keep it filled; nothing happens if it is."""
+        self._wanted.set()
+        if self._task is None:
+            self._task = asyncio.create_task(self._keep())
+            self._task.add_done_callback(report_crash)
+
+    def pause(self) -> None:
+        """Start no other worker until it is opened again."""
+        self._wanted.clear()
+
+    async def close(self, reason: StopReason = "closed") -> None:
+        """End all its processes. It may be opened again afterwards."""
+        self._wanted.clear()
         tasks = [*self._retirements, *([self._task] if self._task is not None else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(self._stop(worker, "closed") for worker in list(self.workers)))
+        self._task = None
+        self._failures = 0
+        await asyncio.gather(*(self._stop(worker, reason) for worker in list(self.workers)))
 
     async def _keep(self) -> None:
         """Have a worker; when it dies, or has served its time, have another."""
@@ -72,11 +91,13 @@ class Seat:
                 self._failures = 0
             if working.gone.is_set():
                 await self._bury(working)
+                await self._back_off()
                 working = None
 
     async def _fill(self) -> RemoteWorker:
         """Start workers until one is ready."""
         while True:
+            await self._wanted.wait()
             worker = self._hire()
             self.workers.append(worker)
             try:
@@ -85,17 +106,22 @@ class Seat:
                 reason = str(error) or "it exited"
                 log.warning("worker_not_started", model=worker.spec.name, error=reason)
                 await self._bury(worker)
+                self._start_failed(self)
+                await self._back_off()
             else:
                 return worker
 
     async def _bury(self, worker: RemoteWorker) -> None:
-        """See a worker's process end, then wait as long as the row of failures asks for."""
+        """See a worker's process end."""
         await self._stop(worker, "exited")
         self.last_error = worker.last_error
+        self.restarts += 1
+
+    async def _back_off(self) -> None:
+        """Wait as long as the row of failures asks for."""
         first_s, most_s = self._options.restart_backoff_s
         delay_s = min(most_s, first_s * 2**self._failures)
         self._failures += 1
-        self.restarts += 1
         await asyncio.sleep(delay_s)
 
     def _retire(self, worker: RemoteWorker) -> None:

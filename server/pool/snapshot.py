@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self, TypeAlias
 
 import msgspec
 
 from server.pool.remote import WorkerState
 from server.pool.seat import Seat
+
+SeatState: TypeAlias = WorkerState | Literal["unloaded"]
 
 
 class WorkerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,8 +18,8 @@ class WorkerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     pid: int | None
     """None while no process runs."""
-    state: WorkerState
-    """`dead` while it waits for a restart."""
+    state: SeatState
+    """`dead` while it waits for a restart, `unloaded` while none is wanted."""
     running: int
     """Segments that are being computed or wait inside the worker to begin."""
     parked: int
@@ -35,7 +37,7 @@ class WorkerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
             return cls(
                 model=model,
                 pid=None,
-                state="dead",
+                state="dead" if seat.wanted else "unloaded",
                 running=0,
                 parked=0,
                 restarts=seat.restarts,

@@ -11,6 +11,7 @@ import numpy as np
 from models.base import PcmChunk, SynthesisRequest
 from server.errors import SpeechError
 from server.limits import STREAM_CREDIT_S
+from server.pool.clones import Clone
 from server.pool.messages import Pcm
 
 _SAMPLE_DTYPE = np.dtype("<f4")
@@ -61,9 +62,15 @@ class PoolStream:
         text: str,
         more_text: bool,
         deadline_s: float,
+        clone: Clone | None = None,
+        sample_rate_hz: int | None = None,
     ) -> None:
         self.model = model
         self.request = request
+        self.clone = clone
+        """The cloned voice that `request` names, None for the model's own voices."""
+        self.sample_rate_hz = sample_rate_hz
+        """What the consumer takes the audio for; None if it does not know."""
         self.more_text = more_text
         self.deadline_s = deadline_s
         self.queue_wait_s: float | None = None

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import importlib
 import os
 import signal
 import socket
@@ -28,6 +27,8 @@ import msgspec
 
 from models.base import ModelError, PcmChunk, SpeechModel
 from server.pool import messages
+from server.pool.framing import ChannelError, FrameBuffer
+from server.pool.hosted_model import HostedModel, load_model
 from server.pool.hosted_stream import HostedStream, Stopwatch
 from server.pool.outbox import Outbox
 from server.pool.slots import Slots
@@ -46,6 +47,7 @@ class LaunchOrder(msgspec.Struct, frozen=True, kw_only=True):
     factory: str
     options: dict[str, Any]
     nice: int
+    warm_up: bool
 
 
 class Worker:
@@ -58,7 +60,7 @@ class Worker:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._send_lock = threading.Lock()
-        self._model: SpeechModel | None = None
+        self._hosted: HostedModel | None = None
         self._streams: dict[int, HostedStream] = {}
         self._slots = Slots(start_thread=self._start_thread, send=self._send)
         self._close_asked = threading.Event()
@@ -68,25 +70,26 @@ class Worker:
         threading.Thread(target=self._read, name="reader", daemon=True).start()
         try:
             model = load_model(order.factory, order.options)
-            model.warm_up()
+            if order.warm_up:
+                model.warm_up()
             ready = messages.Ready(model.sample_rate_hz, model.capabilities, tuple(model.voices()))
         except Exception as error:
             self._send(messages.StartFailed(f"{type(error).__name__}: {error}"))
             raise
-        self._model = model
+        hosted = self._hosted = HostedModel(model, self._send)
         self._slots.open(model.capabilities)
         self._send(ready)
         self._close_asked.wait()
-        self._close(model)
+        self._close(hosted)
 
-    def _close(self, model: SpeechModel) -> None:
+    def _close(self, hosted: HostedModel) -> None:
         self._slots.close()
         for stream in list(self._streams.values()):
             stream.cancel()
         self._slots.note_cancelled()
         # A model must not be freed under a thread that is still inside it.
-        if self._slots.wait_idle(_CLOSE_WAIT_S):
-            model.close()
+        if self._slots.wait_idle(_CLOSE_WAIT_S) and hosted.wait_enrolled(_CLOSE_WAIT_S):
+            hosted.model.close()
 
     def _send(self, message: messages.WorkerMessage) -> None:
         frame = messages.encode(message)
@@ -97,7 +100,7 @@ class Worker:
 
     def _read(self) -> NoReturn:
         """Handle the front's messages; its end is the process's end, whatever else goes on."""
-        buffer = messages.FrameBuffer()
+        buffer = FrameBuffer()
         status = 0
         try:
             while n_bytes := self._sock.recv_into(buffer.writable()):
@@ -119,6 +122,12 @@ class Worker:
                 self._send(messages.Pong())
             case messages.Close():
                 self._close_asked.set()
+            case messages.AddVoice():
+                self._loaded_model().add_voice(message)
+            case messages.RemoveVoice():
+                self._loaded_model().remove_voice(message.name)
+            case messages.Enroll():
+                self._loaded_model().enroll(message)
             case _:
                 # A stream that is not here any more has ended while the message was under way.
                 if (hosted := self._streams.get(message.stream)) is not None:
@@ -137,15 +146,19 @@ class Worker:
             case messages.Recall():
                 self._give_back(hosted)
 
-    def _loaded_model(self) -> SpeechModel:
-        if self._model is None:
-            raise messages.ChannelError("work came before the worker was ready")
-        return self._model
+    def _loaded_model(self) -> HostedModel:
+        if self._hosted is None:
+            raise ChannelError("work came before the worker was ready")
+        return self._hosted
 
     def _accept(self, order: messages.Synthesize) -> None:
+        hosted_model = self._loaded_model()
+        if (refusal := hosted_model.take_up_voice(order)) is not None:
+            self._send(refusal)
+            return
         outbox = Outbox(
             order.stream,
-            sample_rate_hz=self._loaded_model().sample_rate_hz,
+            sample_rate_hz=hosted_model.model.sample_rate_hz,
             credit_samples=order.credit_samples,
             send=self._send,
             forget=self._forget,
@@ -179,18 +192,22 @@ class Worker:
         sys.stderr.flush()
         os._exit(1)
 
-    def _serve_one(self, model: SpeechModel) -> None:
+    def _serve_one(self, hosted: HostedModel) -> None:
         stream = self._slots.next_stream()
         self._send(messages.Started(stream.id))
-        self._synthesize(model, stream)
+        self._synthesize(hosted, stream)
         self._slots.end(stream)
 
-    def _synthesize(self, model: SpeechModel, stream: HostedStream) -> None:
+    def _synthesize(self, hosted: HostedModel, stream: HostedStream) -> None:
         """Run one stream to its end; nothing that the model raises leaves here."""
         outbox = stream.outbox
         stopwatch = Stopwatch(stream.feed)
         try:
-            self._pull(model, stream, stopwatch)
+            try:
+                self._pull(hosted.model, stream, stopwatch)
+            finally:
+                # Before the stream's last message, so that whoever has heard it finds them counted.
+                hosted.tell_incidents()
         except ModelError as error:
             if error.code == "text_unspeakable":
                 outbox.complete(stopwatch.compute_s)
@@ -228,22 +245,6 @@ def _close_iterator(chunks: Iterator[PcmChunk]) -> None:
     close = getattr(chunks, "close", None)
     if close is not None:
         close()
-
-
-def load_model(factory: str, options: dict[str, Any]) -> SpeechModel:
-    """Import `package.module:Name` and call it with `options`.
-
-    Raises:
-        ValueError: `factory` is not of that form.
-        TypeError: what it made is no `SpeechModel`.
-    """
-    module_name, separator, attribute = factory.partition(":")
-    if not separator:
-        raise ValueError(f"factory {factory!r} is not of the form 'package.module:Name'")
-    model = getattr(importlib.import_module(module_name), attribute)(**options)
-    if not isinstance(model, SpeechModel):
-        raise TypeError(f"{factory} made a {type(model).__name__}, not a SpeechModel")
-    return model
 
 
 def main() -> None:

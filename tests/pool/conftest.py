@@ -1,7 +1,7 @@
 """Pools of real worker processes for the tests of this folder."""
 
 import pytest
-from pool_bench import PATIENCE_S, QUICK, Bench, Recorder, eventually
+from pool_bench import PATIENCE_S, QUICK, Bench, Recorder, Studio, eventually
 
 from server.pool.pool import ModelSpec, PoolOptions, WorkerPool
 
@@ -17,7 +17,9 @@ async def open_bench(*specs, ready=True, workers=1, settings=None, **model_optio
     await pool.start()
     if ready:
         await pool.wait_ready(PATIENCE_S)
-        await eventually(lambda: all(w.state == "ready" for w in pool.snapshot().workers))
+        await eventually(
+            lambda: all(w.state in ("ready", "unloaded") for w in pool.snapshot().workers)
+        )
     return Bench(pool, recorder)
 
 
@@ -48,3 +50,9 @@ def bench(shared_bench):
     """The shared pool, with nothing seen yet."""
     shared_bench.seen.clear()
     return shared_bench
+
+
+@pytest.fixture
+def studio(tmp_path):
+    """The studio model, with a journal of its own."""
+    return Studio(tmp_path)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.base import Capabilities, SynthesisRequest, Voice, WordTime
-from server.pool import messages
+from server.pool import framing, messages
 
 REQUEST = SynthesisRequest(voice="龙小淳", language="zh", seed=7)
 FROM_FRONT = [
@@ -17,6 +17,9 @@ FROM_FRONT = [
     messages.Recall(3),
     messages.Ping(),
     messages.Close(),
+    messages.AddVoice(Voice(name="clone-1", language="zh", kind="clone"), b"\0\xff"),
+    messages.RemoveVoice("clone-1"),
+    messages.Enroll(1, np.float32([0.5, -0.5]).tobytes(), 24_000, "你好"),
 ]
 FROM_WORKER = [
     messages.Ready(24_000, Capabilities(slots=3), (Voice(name="a", language="zh"),)),
@@ -30,6 +33,9 @@ FROM_WORKER = [
     messages.Pong(),
     messages.Parked(4),
     messages.Resumed(4),
+    messages.Enrolled(1, b"\0\xff"),
+    messages.EnrollFailed(1, "text_unspeakable", "nothing is said", ""),
+    messages.Incidents({"silence": 2}),
 ]
 
 
@@ -47,13 +53,13 @@ def feed(buffer, data):
 
 @pytest.mark.parametrize("message", FROM_FRONT, ids=lambda message: type(message).__name__)
 def test_what_the_front_says_arrives_unchanged(message):
-    [payload] = feed(messages.FrameBuffer(), messages.encode(message))
+    [payload] = feed(framing.FrameBuffer(), messages.encode(message))
     assert messages.decode_from_front(memoryview(payload)) == message
 
 
 @pytest.mark.parametrize("message", FROM_WORKER, ids=lambda message: type(message).__name__)
 def test_what_a_worker_says_arrives_unchanged(message):
-    [payload] = feed(messages.FrameBuffer(), messages.encode(message))
+    [payload] = feed(framing.FrameBuffer(), messages.encode(message))
     assert messages.decode_from_worker(memoryview(payload)) == message
 
 
@@ -63,7 +69,7 @@ def test_it_does_not_matter_how_the_bytes_are_cut(data):
     sent = data.draw(st.lists(st.sampled_from(FROM_WORKER), max_size=12))
     wire = b"".join(messages.encode(message) for message in sent)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=8)))
-    buffer = messages.FrameBuffer()
+    buffer = framing.FrameBuffer()
     payloads = []
     for begin, end in zip([0, *cuts], [*cuts, len(wire)], strict=True):
         payloads += feed(buffer, wire[begin:end])
@@ -73,17 +79,17 @@ def test_it_does_not_matter_how_the_bytes_are_cut(data):
 def test_a_frame_larger_than_the_buffer_makes_it_grow():
     large = messages.Synthesize(1, REQUEST, "长" * 300_000, False, 1)
     wire = messages.encode(large) + messages.encode(messages.Ping())
-    first, second = feed(messages.FrameBuffer(), wire)
+    first, second = feed(framing.FrameBuffer(), wire)
     assert messages.decode_from_front(memoryview(first)) == large
     assert messages.decode_from_front(memoryview(second)) == messages.Ping()
 
 
 def test_a_frame_beyond_the_bound_is_refused_on_both_ends():
-    with pytest.raises(messages.ChannelError, match="longer than a frame"):
-        messages.encode(messages.AppendText(1, "x" * (messages.MAX_FRAME_BYTES + 1), True))
-    header = (messages.MAX_FRAME_BYTES + 1).to_bytes(4, "little")
-    with pytest.raises(messages.ChannelError, match="longer than a frame"):
-        feed(messages.FrameBuffer(), header)
+    with pytest.raises(framing.ChannelError, match="longer than a frame"):
+        messages.encode(messages.AppendText(1, "x" * (framing.MAX_FRAME_BYTES + 1), True))
+    header = (framing.MAX_FRAME_BYTES + 1).to_bytes(4, "little")
+    with pytest.raises(framing.ChannelError, match="longer than a frame"):
+        feed(framing.FrameBuffer(), header)
 
 
 @pytest.mark.parametrize(
@@ -97,5 +103,5 @@ def test_a_frame_beyond_the_bound_is_refused_on_both_ends():
     ],
 )
 def test_what_is_no_message_is_refused(payload):
-    with pytest.raises(messages.ChannelError):
+    with pytest.raises(framing.ChannelError):
         messages.decode_from_front(memoryview(payload))

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import psutil
 import pytest
-from pool_bench import PATIENCE_S
+from pool_bench import PATIENCE_S, SINE_INFO, eventually, make_clone
 from sine_model import sine_samples
 
 from server.pool.pool import ModelSpec
@@ -68,6 +68,8 @@ async def test_a_worker_imports_little_of_ours(bench):
             "models.base",
             "server",
             "server.pool",
+            "server.pool.framing",
+            "server.pool.hosted_model",
             "server.pool.hosted_stream",
             "server.pool.messages",
             "server.pool.outbox",
@@ -118,6 +120,30 @@ async def test_another_interpreter_sees_only_our_two_packages(make_bench, tmp_pa
     assert names_in(paths[0]) == ["models", "server"]
     await bench.pool.close()
     assert not os.access(paths[0], os.F_OK)
+
+
+@pytest.mark.anyio
+async def test_a_lazy_model_under_another_interpreter_clones_voices(make_bench, studio, tmp_path):
+    models = tmp_path / "models-of-its-own"
+    models.mkdir()
+    for module in (TESTS / "sine_model.py", Path(__file__).with_name("studio_model.py")):
+        (models / module.name).symlink_to(module)
+    spec = studio.spec(
+        lazy=True,
+        info=SINE_INFO,
+        interpreter=str(make_other_python(tmp_path / "other")),
+        environment={"PYTHONPATH": str(models)},
+        idle_unload_s=0.01,
+    )
+    bench = await make_bench(spec)
+    for _ in range(2):
+        samples = np.zeros(10, np.float32)
+        features = await bench.pool.enroll("sine", samples, 16_000, "", PATIENCE_S)
+        speech = await bench.say("?silence:1:", clone=make_clone(features.decode()))
+        np.testing.assert_array_equal(speech, sine_samples(11, voice="sine-2"))
+        await eventually(lambda: bench.seen.lives[-1] == "unloaded")
+    assert bench.seen.incidents == [("sine", "silence", 1)] * 2
+    assert await look(bench, "sys.prefix") == str(tmp_path / "other")
 
 
 FRONT = textwrap.dedent("""
