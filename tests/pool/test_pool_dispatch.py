@@ -33,7 +33,7 @@ class Pool:
         info = ModelInfo(
             name="sine",
             sample_rate_hz=1000,
-            capabilities=Capabilities(slots=slots, parked=parked),
+            capabilities=Capabilities(slots=slots, parked=parked, text_stream=True),
             voices=(),
         )
         self.table = DispatchTable(
@@ -45,15 +45,14 @@ class Pool:
             clock=lambda: self.now_s,
         )
 
-    def take(self):
+    def take(self, **settings):
         """Give the worker a stream; returns its number."""
         stream = PoolStream(
             self,
             model="sine",
             request=SynthesisRequest(voice="sine"),
             text="abc",
-            more_text=False,
-            deadline_s=0.0,
+            **({"more_text": False, "deadline_s": 0.0} | settings),
         )
         self.table.take(stream)
         order = self.sent.pop()
@@ -174,6 +173,33 @@ def test_a_stream_that_goes_on_owes_its_next_chunk_from_then_on():
     pool = Pool()
     [number] = pool.park(1)
     pool.now_s = 2 * STALL_S
+    pool.hear(Resumed(number))
+    assert not pool.table.stalled(STALL_S)
+    pool.now_s += STALL_S + 1
+    assert pool.table.stalled(STALL_S)
+
+
+def test_a_stream_owes_nothing_before_it_has_all_its_text():
+    """A model that reads its text in a thread of its own waits for it without being parked."""
+    pool = Pool()
+    number, stream = pool.take(more_text=True)
+    pool.hear(Started(number))
+    pool.now_s = 2 * STALL_S
+    assert not pool.table.stalled(STALL_S)
+    stream.append_text("def", last=True)
+    assert not pool.table.stalled(STALL_S)
+    pool.now_s += STALL_S + 1
+    assert pool.table.stalled(STALL_S)
+
+
+def test_a_stream_that_waits_for_text_in_its_own_thread_owes_its_next_chunk_from_then_on():
+    pool = Pool()
+    number, stream = pool.take(more_text=True)
+    pool.hear(Started(number), Parked(number))
+    stream.append_text("def", last=True)
+    pool.now_s = 2 * STALL_S
+    # Others hold the slots.
+    assert not pool.table.stalled(STALL_S)
     pool.hear(Resumed(number))
     assert not pool.table.stalled(STALL_S)
     pool.now_s += STALL_S + 1

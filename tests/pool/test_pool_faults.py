@@ -163,6 +163,38 @@ async def test_a_model_that_makes_no_progress_is_replaced(make_bench, cancelled)
     assert bench.pids() != [pid]
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_model_that_hangs_over_streamed_text_is_replaced(make_bench, cancelled):
+    """At the latest when all its text is there, or when nobody wants it any more."""
+    settings = {"stall_timeout_s": 0.5, "max_retries": 0}
+    bench = await make_bench(settings=settings)
+    [pid] = bench.pids()
+    stream = bench.open("!hang", more_text=True)
+    await eventually(lambda: bench.seen.queue_waits_s)
+    if cancelled:
+        stream.cancel()
+        await eventually(lambda: "exited" in bench.seen.lives)
+    else:
+        stream.append_text("end", last=True)
+        with pytest.raises(SpeechError) as caught:
+            await collect(stream)
+        assert caught.value.code is ErrorCode.WORKER_LOST
+    np.testing.assert_array_equal(await bench.say("next"), sine_samples(4))
+    assert bench.pids() != [pid]
+
+
+async def test_a_model_that_hangs_after_a_wait_for_text_is_replaced(make_bench, studio):
+    """It is parked while it waits in its stream's own thread, and owes a chunk again afterwards."""
+    settings = {"stall_timeout_s": 0.5, "max_retries": 0}
+    bench = await make_bench(studio.spec(), settings=settings)
+    stream = bench.open("ab", more_text=True)
+    await eventually(lambda: bench.parked == 1)
+    stream.append_text("?hang", last=True)
+    with pytest.raises(SpeechError) as caught:
+        await collect(stream)
+    assert caught.value.code is ErrorCode.WORKER_LOST
+
+
 async def test_streams_that_wait_for_their_client_are_no_stall(make_bench):
     settings = {"stall_timeout_s": 0.5}
     bench = await make_bench(run_ahead_s=0.2, settings=settings)
