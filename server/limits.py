@@ -14,6 +14,11 @@ FRAME_S = 0.1
 MAX_FRAME_BYTES = 65_536
 """Netty's default `maxFramePayloadLength`; the Java SDK dies silently above it."""
 
+MAX_RECORDING_BYTES = 20 << 20
+"""Of a file that somebody sends to have a voice made of it."""
+MAX_RECORDING_S = 60.0
+"""Of the audio in it, silence included."""
+
 # --- Text ------------------------------------------------------------------------------------
 MAX_PIECE_CHARACTERS = 20_000
 """Characters of one RunSynthesis, a Han character counting 2 (newest NLS page)."""

@@ -20,7 +20,7 @@ from server.endpoints.speech_response import HttpSpeech, SpeechResponse
 from server.endpoints.upload import read_upload
 from server.endpoints.voices import describe
 from server.errors import ErrorCode, SpeechError
-from server.speech import previews, recording
+from server.speech import previews
 from server.speech.cloned_voice import ClonedVoice
 from server.speech.cloning import CloneRequest, RecordingRefusedError
 from server.speech.types import AudioFormat, SpeechOptions
@@ -112,7 +112,7 @@ async def add_voice(request: Request, services: Services, _tenant: str) -> Respo
     if services.draining:
         raise SpeechError(ErrorCode.SHUTTING_DOWN, "Server is shutting down, connect again!")
     with services.cloning.place():
-        upload = await read_upload(request, max_file_bytes=recording.MAX_RECORDING_BYTES)
+        upload = await read_upload(request, max_file_bytes=limits.MAX_RECORDING_BYTES)
         audio = upload.files.get("audio")
         if audio is None:
             message = "The recording is missing: a file in the field 'audio'!"

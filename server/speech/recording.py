@@ -18,12 +18,9 @@ import numpy as np
 import soxr
 
 from models.base import Samples
+from server import limits
 from server.errors import ErrorCode, SpeechError
 
-MAX_RECORDING_BYTES = 20 << 20
-"""Of the file."""
-MAX_DECODED_S = 60.0
-"""Of the audio in it, silence included."""
 MAX_DECODING_S = 20.0
 """Wall time, after which decoding is given up; a minute of audio takes a tenth of a second."""
 SAMPLE_RATES_HZ = (8_000, 192_000)
@@ -71,8 +68,8 @@ def decode(data: bytes) -> Recording:
     """
     if not data:
         raise _invalid("The recording is empty!")
-    if len(data) > MAX_RECORDING_BYTES:
-        raise _invalid(f"The recording is larger than {MAX_RECORDING_BYTES >> 20} MiB!")
+    if len(data) > limits.MAX_RECORDING_BYTES:
+        raise _invalid(f"The recording is larger than {limits.MAX_RECORDING_BYTES >> 20} MiB!")
     limit_s = time.monotonic() + MAX_DECODING_S
     try:
         with av.open(
@@ -143,7 +140,7 @@ def _blocks(
     """Decode until the end, or the first bound that is passed."""
     # Channels are mixed here: FFmpeg's mix is louder than each of them.
     resampler = av.AudioResampler(format="fltp", rate=rate_hz)
-    room = round(MAX_DECODED_S * rate_hz)
+    room = round(limits.MAX_RECORDING_S * rate_hz)
     for packet in container.demux(stream):
         if time.monotonic() > limit_s:
             raise _invalid("The recording takes too long to decode!")
@@ -152,7 +149,7 @@ def _blocks(
                 block = _mixed(frame)
                 room -= block.size
                 if room < 0:
-                    raise _invalid(f"The recording is longer than {MAX_DECODED_S:g} s!")
+                    raise _invalid(f"The recording is longer than {limits.MAX_RECORDING_S:g} s!")
                 yield block
     for frame in resampler.resample(None):
         yield _mixed(frame)

@@ -16,6 +16,7 @@ import pytest
 from clone_model import pitch_of, syllables, wav_file
 
 from models.base import Samples
+from server import limits
 from server.errors import ErrorCode, SpeechError
 from server.speech import recording
 
@@ -166,7 +167,7 @@ def test_a_playlist_reads_no_file_of_the_server(tmp_path: Path) -> None:
 
 
 def test_too_many_bytes() -> None:
-    assert "larger than 20 MiB" in refusal(bytes(recording.MAX_RECORDING_BYTES + 1))
+    assert "larger than 20 MiB" in refusal(bytes(limits.MAX_RECORDING_BYTES + 1))
 
 
 def test_too_many_seconds_in_few_bytes() -> None:
