@@ -2,25 +2,26 @@
 
     feed / flush / finish ──▶ utterances ──▶ pool streams ──▶ audio track ──▶ events()
 
-The next sentence is synthesised while the current one is being sent (`lookahead`); the session
-keeps order, and tells the pool when its listener will run dry. It is used from one event loop;
-everything but `events` is synchronous. All protocols speak only this.
+The session opens the synthesis of the next sentence while the current one is being sent, tells the
+pool when its listener will run dry, and keeps order. It is used from one event loop; everything
+but `events` is synchronous. All protocols speak only this.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from models.base import SynthesisRequest
-from server.errors import ErrorCode, SpeechError
+from server import limits
+from server.errors import SpeechError
 from server.pool.pool import Clone, PoolStream
-from server.settings import TextStreamMode
 from server.speech.audio_track import AudioTrack
-from server.speech.lookahead import Lookahead, Sentence
 from server.speech.playback import PlaybackClock
 from server.speech.subtitles import SentenceTrack
 from server.speech.tally import Tally
@@ -34,9 +35,13 @@ from server.speech.types import (
     SpeechOptions,
     SubtitleProduced,
 )
-from server.speech.utterance import Utterance
-from server.speech.utterances import UtteranceReader
+from server.speech.utterances import Utterance, UtteranceReader
 from server.speech.voices import VoiceEntry
+
+FIRST_AUDIO_TARGET_S = 0.1
+"""When a listener who hears nothing yet counts as run dry, after the text was there."""
+_SPEECH_S_PER_CHARACTER = 0.15
+_READS_AT_ONCE = 8
 
 
 class OpenStream(Protocol):
@@ -49,7 +54,6 @@ class OpenStream(Protocol):
         text: str,
         *,
         deadline_s: float,
-        more_text: bool = False,
         clone: Clone | None = None,
     ) -> PoolStream:
         """Queue a synthesis."""
@@ -66,6 +70,13 @@ def _charge_nobody(_characters: int) -> None:
     """Text is free."""
 
 
+@dataclass(slots=True)
+class _Sentence:
+    utterance: Utterance
+    ready_s: float
+    stream: PoolStream | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class SessionParts:
     """What `SpeechService` puts a session together from."""
@@ -78,8 +89,6 @@ class SessionParts:
     observer: SessionObserver
     linger_s: float
     """A pause in the text after which what is there is spoken."""
-    text_stream: TextStreamMode = "never"
-    """Whether text goes into the model while it is being written; the model must be able to."""
     release: Callable[[], None]
     """Gives the task's place to the next; may be called more than once."""
     on_close: Callable[[SpeechSession], None]
@@ -97,6 +106,8 @@ class SpeechSession:
         self._parts = parts
         self._clock = parts.clock
         self._audio = parts.audio
+        self._waiting: deque[_Sentence] = deque()
+        self._current: _Sentence | None = None
         self._wakeup = asyncio.Event()
         self._linger: asyncio.TimerHandle | None = None
         self._text_ended = False
@@ -105,14 +116,6 @@ class SpeechSession:
         self._completed = False
         self._tally = Tally()
         self._playback = PlaybackClock()
-        self._ahead = Lookahead(
-            parts.reader,
-            self._speak_utterance,
-            playback=self._playback,
-            tally=self._tally,
-            mode=parts.text_stream,
-            clock=parts.clock,
-        )
         self.voice_name = parts.voice.name
         self.text = ""
         """What was fed, only if it is to be remembered."""
@@ -160,7 +163,10 @@ class SpeechSession:
         self._cancelled = True
         self._stop_linger()
         self._parts.release()
-        self._ahead.cancel()
+        for sentence in self._due():
+            if sentence.stream is not None:
+                sentence.stream.cancel()
+        self._waiting.clear()
         self._wakeup.set()
 
     def fail(self, error: SpeechError) -> None:
@@ -211,15 +217,15 @@ class SpeechSession:
         self._completed = not self._cancelled
         yield SessionFinished(self.summary())
 
-    async def _next_sentence(self) -> Sentence | None:
+    async def _next_sentence(self) -> _Sentence | None:
+        self._current = None
+        self._fill()
         while not self._cancelled:
-            sentence = self._ahead.next()
-            self._fill()
-            if sentence is not None:
-                return sentence
-            if self._ahead.waiting:
-                continue
-            if self._ahead.exhausted:
+            if self._waiting:
+                self._current = self._waiting.popleft()
+                self._fill()
+                return self._current
+            if not self._parts.reader.unread:
                 if self._text_ended:
                     return None
                 self.idle_since_s = self._clock()
@@ -285,28 +291,53 @@ class SpeechSession:
     def _fill(self) -> None:
         """Read as far ahead as may be synthesised now, and let the pool have it."""
         try:
-            if not self._cancelled and not self._ahead.fill():
-                asyncio.get_running_loop().call_soon(self._fill)
+            if not self._cancelled:
+                self._read_ahead()
+                self._open_due()
         except SpeechError as error:
             # Text may be read by a timer, where nobody could be told: `events` raises it.
             self.fail(error)
-        if self._ahead.waiting:
-            self.idle_since_s = None
-        if self._ahead.waiting or (self._text_ended and self._ahead.exhausted):
+        if self._waiting or (self._text_ended and not self._parts.reader.unread):
             self._wakeup.set()
 
-    def _speak_utterance(
-        self, utterance: Utterance, *, deadline_s: float, more_text: bool
-    ) -> PoolStream:
-        voice = self._parts.voice
-        return self._parts.open_stream(
-            model=voice.model,
-            request=self._request(utterance),
-            text=utterance.spoken,
-            deadline_s=deadline_s,
-            more_text=more_text,
-            clone=voice.clone,
-        )
+    def _read_ahead(self) -> None:
+        reader = self._parts.reader
+        for _ in range(_READS_AT_ONCE):
+            if len(self._due()) > limits.SESSION_LOOKAHEAD_SEGMENTS:
+                return
+            utterance = reader.read()
+            if utterance is not None:
+                self._waiting.append(_Sentence(utterance, self._clock()))
+                self.idle_since_s = None
+                if utterance.spoken:
+                    self._tally.text_ready(self._clock())
+            elif not reader.unread:
+                return
+        # Much text without anything to speak: others have their turn on the loop.
+        asyncio.get_running_loop().call_soon(self._fill)
+
+    def _due(self) -> list[_Sentence]:
+        """The sentences that may be synthesised now, the current one first."""
+        current = [] if self._current is None else [self._current]
+        count = 1 + limits.SESSION_LOOKAHEAD_SEGMENTS - len(current)
+        return current + list(itertools.islice(self._waiting, count))
+
+    def _open_due(self) -> None:
+        deadline_s = self._playback.dry_s
+        for sentence in self._due():
+            spoken = sentence.utterance.spoken
+            due_s = sentence.ready_s + FIRST_AUDIO_TARGET_S if deadline_s is None else deadline_s
+            if sentence.stream is not None:
+                sentence.stream.reprioritize(due_s)
+            elif spoken:
+                sentence.stream = self._parts.open_stream(
+                    self._parts.voice.model,
+                    self._request(sentence.utterance),
+                    spoken,
+                    deadline_s=due_s,
+                    clone=self._parts.voice.clone,
+                )
+            deadline_s = due_s + len(spoken) * _SPEECH_S_PER_CHARACTER
 
     def _request(self, utterance: Utterance) -> SynthesisRequest:
         options = self._parts.options
