@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import cosyvoice_environment
 import pytest
+from cosyvoice_environment import Checkpoints
 from server_process import ServerProcess
 
 
@@ -33,3 +35,15 @@ def sine_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProc
     folder: Path = tmp_path_factory.mktemp("sine-server")
     with ServerProcess(folder / "log", "--model", "sine=sine_model:SineModel") as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def cosyvoice_python() -> Path:
+    """The Python of the environment that scripts/setup-cosyvoice makes; skipped without one."""
+    return cosyvoice_environment.interpreter()
+
+
+@pytest.fixture(scope="session")
+def checkpoints(cosyvoice_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoints:
+    """Tiny checkpoints, made when they are asked for."""
+    return Checkpoints(cosyvoice_python, tmp_path_factory.mktemp("checkpoints"))

@@ -17,7 +17,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class FakeHub:
-    """Serves the files of a folder under every repository's name.
+    """Serves the files of a folder under every repository's name; there is none without the folder.
 
     Args:
         folder: the files.
@@ -82,7 +82,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
-        if found := re.fullmatch(r"/api/v1/models/(\w+/[\w.-]+)/repo/files", url.path):
+        if not self.server.hub.folder.is_dir():
+            self._json({"Code": 404, "Message": "no such repository"}, status=404)
+        elif found := re.fullmatch(r"/api/v1/models/(\w+/[\w.-]+)/repo/files", url.path):
             self.server.hub.repositories.add(found[1])
             self._json({"Code": 200, "Success": True, "Data": {"Files": self._listing()}})
         elif re.fullmatch(r"/api/v1/models/(\w+/[\w.-]+)/repo", url.path):
