@@ -23,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tiktoken", type=Path)
     parser.add_argument("--blank-weights", choices=["full", "stub"])
     parser.add_argument("--legacy-hift", action="store_true")
+    parser.add_argument("--training-keys", action="store_true")
     return parser
 
 

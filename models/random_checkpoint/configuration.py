@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from models.random_checkpoint.training_keys import training_keys
 from models.random_checkpoint.variants import (
     Family,
     Hift,
@@ -27,14 +28,17 @@ FILE_NAMES: Mapping[Family, str] = {
 }
 
 
-def configuration_text(variant: Variant) -> str:
-    """The text of a variant's YAML file."""
+def configuration_text(variant: Variant, *, training: bool = False) -> str:
+    """The text of a variant's YAML file, with or without the keys of training."""
     if isinstance(variant, Variant1):
         keys = _version1(variant)
     elif isinstance(variant, Variant2):
         keys = _version2(variant)
     else:
         keys = _version3(variant)
+    if training:
+        window, hop = (1024, 256) if variant.family == "cosyvoice1" else (1920, 480)
+        keys = {**keys, **training_keys(window, hop)}
     return yaml_text(keys)
 
 

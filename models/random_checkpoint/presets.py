@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 
+from models.cosyvoice.byte_pieces import byte_characters
 from models.random_checkpoint.variants import Family
 from models.random_checkpoint.weights import RandomSource
 
@@ -14,44 +15,54 @@ Layout: TypeAlias = Literal["sft", "zero-shot", "async", "none"]
 SFT_NAMES = ("中文女", "中文男", "日语男", "粤语女", "英文女", "英文男", "韩语女")
 ZERO_SHOT_NAME = "my_zero_shot_spk"
 ASYNC_NAME = "narrator"
+TRANSCRIPT = "希望你好。"
 _END_OF_PROMPT_ID = 151646
-_SPEECH_TOKENS = 50
 
 
-def presets(layout: Layout, family: Family, source: RandomSource) -> dict[str, Any] | None:
+def presets(
+    layout: Layout, family: Family, rate: float, source: RandomSource
+) -> dict[str, Any] | None:
     """What torch.save writes to spk2info.pt; None for no file, as versions 2 and 3 are released.
 
     * `sft`: the seven voices of CosyVoice-300M-SFT.
     * `zero-shot`: one voice, as upstream's add_zero_shot_spk and save_spkinfo write it.
     * `async`: one voice, as the project async_cosyvoice writes it.
+
+    Prompts have `rate` speech tokens per text token, so they leave the length of speech as it is.
     """
     if layout == "none":
         return None
     if layout == "sft":
         return {name: {"embedding": source.normal(1, 192)} for name in SFT_NAMES}
     if layout == "zero-shot":
-        return {ZERO_SHOT_NAME: _zero_shot(family, source)}
-    return {ASYNC_NAME: _async(family, source)}
+        return {ZERO_SHOT_NAME: _zero_shot(family, rate, source)}
+    return {ASYNC_NAME: _async(family, rate, source)}
 
 
-def _recording(family: Family, source: RandomSource) -> dict[str, Any]:
-    """Features of a prompt of one or two seconds."""
-    text = source.token_ids(20, 256)
-    if family == "cosyvoice3":  # upstream insists on the end of its own prompt in each text
-        end = torch.tensor([[_END_OF_PROMPT_ID]], dtype=torch.int32)
-        text = torch.cat([end, text], dim=1)
+def _recording(family: Family, rate: float, source: RandomSource) -> dict[str, Any]:
+    """Features of a prompt that says `TRANSCRIPT`."""
+    text = _byte_tokens(TRANSCRIPT)
+    if family == "cosyvoice3":
+        text = [*_byte_tokens("You are a helpful assistant."), _END_OF_PROMPT_ID, *text]
+    count = round(rate * len(text))
     first = family == "cosyvoice1"
-    frames = int(_SPEECH_TOKENS / 50 * 22050 / 256) if first else 2 * _SPEECH_TOKENS
+    frames = int(count / 50 * 22050 / 256) if first else 2 * count
     return {
-        "text": text,
-        "speech": source.token_ids(_SPEECH_TOKENS, 4096 if first else 6561),
+        "text": torch.tensor([text], dtype=torch.int32),
+        "speech": source.token_ids(count, 4096 if first else 6561),
         "mel": source.normal(1, frames, 80),
         "embedding": source.normal(1, 192),
     }
 
 
-def _zero_shot(family: Family, source: RandomSource) -> dict[str, Any]:
-    recording = _recording(family, source)
+def _byte_tokens(text: str) -> list[int]:
+    """Token ids byte by byte: every byte-level vocabulary begins with the bytes, in this order."""
+    ids = {byte: i for i, byte in enumerate(byte_characters())}
+    return [ids[byte] for byte in text.encode()]
+
+
+def _zero_shot(family: Family, rate: float, source: RandomSource) -> dict[str, Any]:
+    recording = _recording(family, rate, source)
     fields = {
         "prompt_text": recording["text"],
         "llm_prompt_speech_token": recording["speech"],
@@ -66,12 +77,12 @@ def _zero_shot(family: Family, source: RandomSource) -> dict[str, Any]:
     return {**fields, **lengths, "llm_embedding": embedding, "flow_embedding": embedding}
 
 
-def _async(family: Family, source: RandomSource) -> dict[str, Any]:
-    recording = _recording(family, source)
+def _async(family: Family, rate: float, source: RandomSource) -> dict[str, Any]:
+    recording = _recording(family, rate, source)
     return {
         "name": ASYNC_NAME,
         "spk_id": ASYNC_NAME,
-        "prompt_text": "希望你以后能够做的比我还好呦。",
+        "prompt_text": TRANSCRIPT,
         "prompt_text_token": recording["text"],
         "speech_feat": recording["mel"],
         "speech_token": recording["speech"],
