@@ -27,7 +27,12 @@ app = App(
 app.command("server.commands.serve:serve", help="Run the server.", sort_key=1)
 app.command("server.commands.say:say", help="Speak a text, or standard input.", sort_key=2)
 app.command("server.commands.pipe:pipe", help="Speak the answer of an LLM.", sort_key=3)
-app.command("server.commands.voices:voices", help="List the server's voices.", sort_key=4)
+app.command(
+    "server.commands.voices:app",
+    name="voices",
+    help="List the server's voices; make, show, hear and delete voices of your own.",
+    sort_key=4,
+)
 app.command("server.commands.doctor:doctor", help="Check this installation.", sort_key=5)
 app.command("server.commands.bench:bench", help="Measure a server under load.", sort_key=6)
 app.command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,3 +48,15 @@ def cosyvoice_python() -> Path:
 def checkpoints(cosyvoice_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoints:
     """Tiny checkpoints, made when they are asked for."""
     return Checkpoints(cosyvoice_python, tmp_path_factory.mktemp("checkpoints"))
+
+
+@pytest.fixture(scope="session")
+def clone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server whose first model clones voices, in two workers; the other one is the embedded."""
+    models = [
+        {"name": "clone", "kind": "clone_model:CloneModel", "workers": 2},
+        {"name": "espeak", "workers": 1},
+    ]
+    log = tmp_path_factory.mktemp("clone-server") / "log"
+    with ServerProcess(log, models=json.dumps(models)) as process:
+        yield process

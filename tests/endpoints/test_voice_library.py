@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -80,18 +79,10 @@ def start(folder: Path, *arguments: str, **settings: str) -> ServerProcess:
     )
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server whose model clones, in two workers."""
-    models = [{"name": "clone", "kind": MODEL, "workers": 2}, {"name": "espeak", "workers": 1}]
-    with start(tmp_path_factory.mktemp("clones"), models=json.dumps(models)) as process:
-        yield process
-
-
 @pytest.fixture
-def library(server: ServerProcess) -> Iterator[Library]:
+def library(clone_server: ServerProcess) -> Iterator[Library]:
     """Without any clones."""
-    with Library(server) as library:
+    with Library(clone_server) as library:
         yield library
         for voice in library.http.get("/v1/voices").json()["voices"]:
             if voice["kind"] == "clone":
@@ -185,7 +176,7 @@ def test_what_cannot_be_previewed(library: Library, query: str, refused: tuple[i
 # --- The end of a voice ---------------------------------------------------------------------------
 
 
-def test_a_removed_voice_is_gone(library: Library, server: ServerProcess) -> None:
+def test_a_removed_voice_is_gone(library: Library, clone_server: ServerProcess) -> None:
     made = library.add("Nadia").json()
     assert library.pitch_hz("Nadia") == pytest.approx(300, abs=2)
     assert library.http.delete("/v1/voices/nadia").status_code == 204
@@ -193,7 +184,7 @@ def test_a_removed_voice_is_gone(library: Library, server: ServerProcess) -> Non
     for name in ("Nadia", made["id"]):
         assert "Invalid voice name" in library.refusal(name)["message"]
     assert error(library.http.delete("/v1/voices/Nadia")) == (404, "voice_unknown")
-    voices = server.log.parent / "data" / "voices"
+    voices = clone_server.log.parent / "data" / "voices"
     assert not (voices / made["id"]).exists()
     assert library.add("Nadia", 250).status_code == 201
     assert library.pitch_hz("Nadia") == pytest.approx(250, abs=2)
@@ -315,8 +306,8 @@ def test_a_body_that_is_too_large(library: Library) -> None:
     assert "20 MiB" in answer.json()["error"]["message"]
 
 
-def test_a_huge_announcement_is_refused_before_it_comes(server: ServerProcess) -> None:
-    host, port = server.address.split(":")
+def test_a_huge_announcement_is_refused_before_it_comes(clone_server: ServerProcess) -> None:
+    host, port = clone_server.address.split(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         connection.sendall(
             b"POST /v1/voices HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n"
@@ -371,9 +362,9 @@ def wait_until(condition: Any) -> None:
     raise AssertionError("it did not come about")
 
 
-def test_a_slow_upload_keeps_nobody_for_ever(server: ServerProcess, library: Library) -> None:
+def test_a_slow_upload_keeps_nobody_for_ever(clone_server: ServerProcess, library: Library) -> None:
     """Half a body and a closed socket: the place is free again."""
-    host, port = server.address.split(":")
+    host, port = clone_server.address.split(":")
     for _ in range(6):
         with socket.create_connection((host, int(port)), timeout=30) as connection:
             connection.sendall(
