@@ -1,0 +1,116 @@
+"""The text of a request in tokens: whole, or as it comes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import TypeAlias
+
+from models.base import ModelError
+from models.cosyvoice.guards import TokenGuard
+from models.cosyvoice.text_pieces import speakable_pieces
+from models.cosyvoice.user_text import clean, sentence
+
+Encode: TypeAlias = Callable[[str], list[int]]
+
+_PASSAGE_TOKENS = 120
+"""Half a minute or more. The flow computes the past anew for each chunk (defect 3), and its noise
+ends after 300 seconds; so a stream of text is spoken in passages that end with a sentence."""
+_LONGEST_PASSAGE_TOKENS = 3 * _PASSAGE_TOKENS
+_ENDS_SENTENCE = re.compile(r"[。！？!?.…\n][\"'”’）)\s]*$")
+
+
+class WholeText:
+    """A text that is there.
+
+    Args:
+        text: of the request.
+        marks: that the model understands.
+        encode: the tokenizer.
+
+    Raises:
+        ModelError: `text_unspeakable`.
+    """
+
+    def __init__(self, text: str, marks: Collection[str], encode: Encode) -> None:
+        self.text = sentence(text, marks)
+        self._ids = encode(self.text)
+
+    def read(self, guard: TokenGuard) -> Sequence[int]:
+        """All tokens, made known to the guard."""
+        guard.add_text(self.text, len(self._ids))
+        return self._ids
+
+
+class StreamedText:
+    """A text that comes in pieces.
+
+    Args:
+        pieces: of any size; may be awaited for as long as they take.
+        marks: that the model understands.
+        encode: the tokenizer.
+    """
+
+    def __init__(self, pieces: Iterator[str], marks: Collection[str], encode: Encode) -> None:
+        self._pieces = speakable_pieces(pieces)
+        self._marks = marks
+        self._encode = encode
+
+    def passages(self) -> Iterator[StreamedPassage]:
+        """The text's passages one after the other; each is read to its end before the next.
+
+        Raises:
+            ModelError: `text_unspeakable`, the text has ended without anything to speak.
+        """
+        first = self._next()
+        if first is None:
+            raise ModelError("text_unspeakable", "there is nothing to say in the text")
+        while first is not None:
+            yield StreamedPassage(first, self._next)
+            first = self._next()
+
+    def _next(self) -> _Piece | None:
+        for piece in self._pieces:
+            text = clean(piece, self._marks)
+            if ids := self._encode(text):
+                return text, ids
+        return None
+
+
+_Piece: TypeAlias = tuple[str, list[int]]
+
+
+class StreamedPassage:
+    """A part of a streamed text that is decoded in one go. It can be read again from its begin."""
+
+    def __init__(self, first: _Piece, next_piece: Callable[[], _Piece | None]) -> None:
+        self._pieces = [first]
+        self._next_piece = next_piece
+        self._ended = False
+
+    def read(self, guard: TokenGuard) -> Iterator[int]:
+        """The tokens, each piece made known to the guard as it comes."""
+        n_tokens = position = 0
+        while position < len(self._pieces) or self._fetch(n_tokens):
+            text, ids = self._pieces[position]
+            position += 1
+            n_tokens += len(ids)
+            guard.add_text(text, len(ids))
+            yield from ids
+
+    def skip(self) -> None:
+        """Read what is left of it for nothing."""
+        while self._fetch(sum(len(ids) for _, ids in self._pieces)):
+            pass
+
+    def _fetch(self, n_tokens: int) -> bool:
+        last_text, _ = self._pieces[-1]
+        enough = n_tokens >= _PASSAGE_TOKENS and _ENDS_SENTENCE.search(last_text)
+        if self._ended or enough or n_tokens >= _LONGEST_PASSAGE_TOKENS:
+            return False
+        piece = self._next_piece()
+        if piece is None:
+            self._ended = True
+            return False
+        self._pieces.append(piece)
+        return True
