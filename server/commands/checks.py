@@ -154,6 +154,20 @@ def _settings() -> Iterator[Check]:
         yield Check("settings", "ok", f"{where}; models: {models}")
 
 
+def _voices() -> Iterator[Check]:
+    from server.speech.voice_store import DIRECTORY_NAME, VoiceStore  # noqa: PLC0415 - likewise
+
+    found: list[str] = []
+    directory = _settings_or_defaults().data_path / DIRECTORY_NAME
+    store = VoiceStore(directory, tell=lambda one: found.append(f"{one.id}: {one.reason}"))
+    store.load()
+    if found:
+        advice = f"bring them back from a backup, or delete them from {directory}"
+        yield Check("cloned voices", "warn", "; ".join(found), advice)
+    else:
+        yield Check("cloned voices", "ok", f"{len(store.voices)} in {directory}")
+
+
 def _port() -> Iterator[Check]:
     settings = _settings_or_defaults()
     address = f"{settings.host}:{settings.port}"
@@ -276,6 +290,7 @@ _CHECKS: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
     ("audio encoders", _encoders),
     ("text normaliser", _normalizer),
     ("settings", _settings),
+    ("cloned voices", _voices),
     ("port", _port),
     ("gpu", _gpu),
     ("memory", _memory),

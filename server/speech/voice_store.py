@@ -21,7 +21,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -55,13 +55,20 @@ _log = structlog.get_logger(__name__)
 class VoiceStore:
     """The cloned voices of a directory, which need not exist yet.
 
+    Args:
+        directory: where they lie.
+        tell: called with each damaged voice when it is first found; by default the log.
+
     Attributes:
         voices: oldest first, as of the last `load`, `add` or `remove`; replaced, never changed.
         damaged: what was found beside them.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, *, tell: Callable[[DamagedVoice], None] | None = None
+    ) -> None:
         self.directory = directory
+        self._tell = tell or _log_damage
         self.voices: tuple[ClonedVoice, ...] = ()
         self.damaged: tuple[DamagedVoice, ...] = ()
         self._stamps: dict[str, tuple[int, int]] = {}
@@ -78,7 +85,7 @@ class VoiceStore:
     def load(self) -> None:
         """Read what has come since the last time, and forget what has gone.
 
-        Whatever is wrong becomes an entry of `damaged` and a line of the log.
+        Whatever is wrong becomes an entry of `damaged`, and is told.
         """
         with self._guard:
             self._load()
@@ -102,7 +109,7 @@ class VoiceStore:
         self.voices = tuple(_with_names_of_their_own(voices, damaged))
         for one in damaged:
             if one not in self.damaged:
-                _log.warning("cloned voice damaged, left as it is", voice=one.id, reason=one.reason)
+                self._tell(one)
         self.damaged = tuple(damaged)
 
     def add(self, facts: VoiceFacts, recording: bytes, features: bytes) -> ClonedVoice:
@@ -235,6 +242,10 @@ class VoiceStore:
                 if left.name.startswith((_UNFINISHED, _REMOVED)):
                     shutil.rmtree(left, ignore_errors=True)
             yield
+
+
+def _log_damage(damaged: DamagedVoice) -> None:
+    _log.warning("cloned voice damaged, left as it is", voice=damaged.id, reason=damaged.reason)
 
 
 def _with_names_of_their_own(

@@ -43,7 +43,7 @@ def test_json_has_the_same(cosystream: Cosystream) -> None:
     assert report["ok"] is True
     assert {check["name"] for check in report["checks"]} >= {
         *("python", "libraries", "embedded model", "audio encoders", "text normaliser"),
-        *("settings", "port", "gpu", "memory", "open files", "player"),
+        *("settings", "cloned voices", "port", "gpu", "memory", "open files", "player"),
     }
 
 
@@ -150,3 +150,13 @@ def test_help_and_version_import_neither_av_nor_numpy() -> None:
         [checks.sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_damaged_voices_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("COSYSTREAM_DATA_DIRECTORY", str(tmp_path))
+    found = _found("cloned voices")
+    assert (found.status, found.detail) == ("ok", f"0 in {tmp_path / 'voices'}")
+    (tmp_path / "voices" / "clone-0123456789ab").mkdir(parents=True)
+    found = _found("cloned voices")
+    assert (found.status, found.detail) == ("warn", "clone-0123456789ab: voice.json is missing")
+    assert str(tmp_path) in found.advice
