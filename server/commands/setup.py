@@ -110,7 +110,7 @@ def _prepare_package(
     try:
         return _OfficialPackage(find_home(settings, interpreter))
     except SettingsError as error:
-        _say(f"still missing: {error}")
+        _say(str(error))
         return _OfficialPackage(None, missing=True)
 
 
