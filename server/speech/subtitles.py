@@ -7,6 +7,7 @@ take to say, and marked as estimated.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ _MOST_PAUSE_UNITS = 2.0
 _LEAST_UNIT_S = 0.05
 """Words that would get less time than this per unit must have been spoken within a neighbour."""
 _CLOSERS = frozenset("”’）」』】》〉〕］｝»")
+_TAG = re.compile(r"</?[a-z]+>")
+"""Such as <strong>, for models that know it."""
 
 
 class Sentence(Protocol):
@@ -57,11 +60,14 @@ def split_words(text: str) -> list[Span]:
     """Find the words of a text, as spans of indices.
 
     A word is one Han or kana character, a run of Hangul, or a run of letters and digits of other
-    scripts with what joins them (don't, 3.14, 50%). Punctuation and blanks belong to none.
+    scripts with what joins them (don't, 3.14, 50%). Punctuation, blanks and tags belong to none.
     """
     words: list[Span] = []
     begin = 0
     while begin < len(text):
+        if (tag := _TAG.match(text, begin)) is not None:
+            begin = tag.end()
+            continue
         end = _word_end(text, begin)
         if end > begin:
             words.append((begin, end))

@@ -55,6 +55,7 @@ def words(subtitle: SentenceSubtitle) -> list[tuple[str, float, float]]:
         ("KTV包间A座", ["KTV", "包", "间", "A", "座"]),
         ("……！？", []),
         ("👍🏽 ok", ["ok"]),
+        ("<strong>勇气</strong>", ["勇", "气"]),
         ("", []),
     ],
 )
