@@ -3,8 +3,9 @@
 import { element } from "./dom.js";
 import { explain } from "./errors.js";
 import { Recorder } from "./recorder.js";
+import { describeReport } from "./recording-report.js";
 
-const MOST_BYTES = 10 * 2 ** 20;
+const MOST_BYTES = 20 * 2 ** 20;
 
 /** Fires `voices` when voices have come or gone. */
 export class CloningPanel extends EventTarget {
@@ -12,6 +13,8 @@ export class CloningPanel extends EventTarget {
   /** @type {{blob: Blob, name: string} | null} */
   #audio = null;
   #voices = [];
+  /** @type {import("./recording-report.js").Report | null} */
+  #report = null;
 
   /**
    * @param {HTMLElement} root
@@ -25,7 +28,10 @@ export class CloningPanel extends EventTarget {
     this.#build(root);
     this.#recorder.addEventListener("level", ({ detail }) => this.#showLevel(detail));
     this.#recorder.addEventListener("full", () => this.#stopRecording());
-    i18n.addEventListener("change", () => this.#list());
+    i18n.addEventListener("change", () => {
+      this.#list();
+      this.#showReport(this.#report);
+    });
   }
 
   /** @param {import("./voice-search.js").Voice[]} voices all of the server's */
@@ -70,7 +76,8 @@ export class CloningPanel extends EventTarget {
       id: "clone-send",
       dataset: { i18n: "clone.send" },
     });
-    this.report = element("dl", { className: "report" });
+    this.remarks = element("ul", { className: "hint remarks" });
+    this.facts = element("dl", { className: "report" });
     const form = element(
       "form",
       { className: "clone-form" },
@@ -82,7 +89,8 @@ export class CloningPanel extends EventTarget {
       field("clone.text", this.text),
       element("div", { className: "row" }, this.send),
       this.said,
-      this.report,
+      this.remarks,
+      this.facts,
     );
     form.noValidate = true;
     this.list = element("ul");
@@ -138,9 +146,10 @@ export class CloningPanel extends EventTarget {
     const name = this.name.value.trim();
     if (!name) return this.#ask(this.name, "clone.needs.name");
     if (!this.#audio) return this.#ask(this.record, "clone.needs.audio");
+    if (!this.text.value.trim()) return this.#ask(this.text, "clone.needs.text");
     this.send.disabled = true;
     this.#say("clone.sending");
-    this.report.replaceChildren();
+    this.#showReport(null);
     try {
       const { blob, name: fileName } = this.#audio;
       const made = await this.server.clone({
@@ -150,7 +159,7 @@ export class CloningPanel extends EventTarget {
         fileName,
       });
       this.#say("clone.done", { name: made.name });
-      this.#showReport(made.report ?? {});
+      this.#showReport(made.report);
       this.dispatchEvent(new Event("voices"));
     } catch (error) {
       this.#fail(error);
@@ -172,8 +181,13 @@ export class CloningPanel extends EventTarget {
 
   #fail(error) {
     if (!error.adviceKey) throw error;
-    const { title, code, text, advice } = explain(error, this.i18n);
     this.said.className = "hint failing";
+    if (error.report) {
+      this.said.textContent = this.i18n.t("clone.refused");
+      this.#showReport(error.report);
+      return;
+    }
+    const { title, code, text, advice } = explain(error, this.i18n);
     this.said.textContent = [title, code, text, advice].filter(Boolean).join(" · ");
   }
 
@@ -197,13 +211,14 @@ export class CloningPanel extends EventTarget {
     this.said.textContent = this.i18n.t("clone.seconds", { s: this.i18n.number(seconds, 1) });
   }
 
-  /** The server's words: which facts a report has depends on the model. */
   #showReport(report) {
-    this.report.replaceChildren(
-      ...Object.entries(report).flatMap(([fact, value]) => [
-        element("dt", {}, fact),
-        element("dd", {}, typeof value === "object" ? JSON.stringify(value) : String(value)),
-      ]),
+    this.#report = report;
+    const { remarks, facts } = report
+      ? describeReport(report, this.i18n)
+      : { remarks: [], facts: [] };
+    this.remarks.replaceChildren(...remarks.map((remark) => element("li", {}, remark)));
+    this.facts.replaceChildren(
+      ...facts.flatMap(([fact, value]) => [element("dt", {}, fact), element("dd", {}, value)]),
     );
   }
 

@@ -5,15 +5,22 @@ import { serverBase, speechAddress } from "./addresses.js";
 /** Any will do; some servers are set to want one. */
 const APPKEY = "cosystream";
 
-/** `adviceKey` as in AliyunError; `status` is the vendor's number, or 0. */
+/**
+ * `adviceKey` as in AliyunError; `status` is the vendor's number, or 0; `report` is of a recording
+ * that was refused.
+ */
 export class ServerError extends Error {
-  /** @param {{status?: number, text: string, adviceKey: string}} failure */
-  constructor({ status = 0, text, adviceKey }) {
+  /**
+   * @param {{status?: number, text: string, adviceKey: string,
+   *   report?: import("./recording-report.js").Report}} failure
+   */
+  constructor({ status = 0, text, adviceKey, report }) {
     super(text);
     this.name = "ServerError";
     this.status = status;
     this.text = text;
     this.adviceKey = adviceKey;
+    this.report = report;
   }
 }
 
@@ -57,7 +64,7 @@ export class Server {
   /**
    * @param {{name: string, text: string, audio: Blob, fileName: string}} recording text: what is
    *   said in it
-   * @returns {Promise<{name: string, report?: Record<string, unknown>}>}
+   * @returns {Promise<{name: string, report: import("./recording-report.js").Report}>}
    */
   async clone({ name, text, audio, fileName }) {
     const body = new FormData();
@@ -127,5 +134,6 @@ async function refusal(response) {
   }
   const nested = typeof said.error === "object" ? said.error?.message : said.error;
   const text = said.message ?? nested ?? `HTTP ${response.status} ${response.statusText}`;
-  return new ServerError({ status: said.status ?? response.status, text, adviceKey });
+  const { report } = said.error ?? {};
+  return new ServerError({ status: said.status ?? response.status, text, adviceKey, report });
 }

@@ -1,4 +1,4 @@
-"""The engineer's part of the page: numbers, waveform, frames, load test, admin strip, cloning."""
+"""The engineer's part of the page: numbers, waveform, frames, load test, admin strip."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser, Request, Route
+from playwright.async_api import Browser
 from server_process import ServerProcess
 from speech_page import OpenPage, PageOpener, SpeechPage
 
@@ -132,55 +132,6 @@ async def test_what_the_model_cannot_do_is_not_offered(
     await page.ready()
     assert await page["instruction-field"].is_hidden()
     assert await page["tab-cloning"].is_hidden()
-
-
-async def test_a_voice_is_cloned_from_the_microphone(
-    sine_server: ServerProcess, open_page: OpenPage
-) -> None:
-    """Against the interface of the cloning endpoints; no model here has any."""
-    page = await open_page(sine_server.address, permissions=["microphone"])
-    clones: list[str] = []
-    sent: list[Request] = []
-
-    async def voices(route: Route) -> None:
-        listing = await (await route.fetch()).json()
-        listing["models"][0] |= {"cloning": True, "instruction": True}
-        listing["voices"] += [{**listing["voices"][0], "name": n, "kind": "clone"} for n in clones]
-        await route.fulfill(json=listing)
-
-    async def enroll(route: Route) -> None:
-        sent.append(route.request)
-        if route.request.method == "DELETE":
-            clones.clear()
-            await route.fulfill(status=204)
-        else:
-            clones.append("我的声音")
-            await route.fulfill(status=201, json={"name": "我的声音", "report": {"snr_db": 31}})
-
-    await page.page.route("**/stream/v1/tts/voices/info", voices)
-    await page.page.route("**/v1/voices", enroll)
-    await page.page.route("**/v1/voices/*", enroll)
-    await page.page.reload()
-    await page.ready()
-    await page["instruction-field"].wait_for(state="visible")
-    await page["tab-cloning"].click()
-    await page["clone-name"].fill("我的声音")
-    await page["clone-text"].fill("一二三")
-    await page["clone-record"].click()
-    await page.wait("() => document.querySelector('#panel-cloning meter').value > 0.1")
-    await page["clone-record"].click()
-    await page.page.locator("#panel-cloning audio").wait_for(state="visible")
-    await page["clone-send"].click()
-    entry = page.page.locator(".clone-list li", has_text="我的声音")
-    await entry.wait_for()
-    body = sent[0].post_data_buffer or b""
-    assert b"RIFF" in body
-    assert "我的声音".encode() in body
-    assert "snr_db" in await page["panel-cloning"].inner_text()
-    page.page.once("dialog", lambda dialog: dialog.accept())
-    await entry.locator("button").click()
-    await entry.wait_for(state="detached")
-    assert sent[-1].method == "DELETE"
 
 
 async def drawn(page: SpeechPage, canvas: str) -> bool:

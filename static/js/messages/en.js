@@ -210,17 +210,17 @@ export const en = {
   "load.speed": "{n}× real time",
 
   "clone.hint":
-    "Read a few sentences aloud for 10 to 20 seconds in a quiet room, or choose a recording of one speaker, up to 60 seconds and 10 MiB.",
+    "Read one or two sentences aloud for 5 to 15 seconds in a quiet room, or choose a recording of one speaker (3 to 30 seconds of speech, at most 20 MiB). Only with the speaker's consent.",
   "clone.name": "Name of the new voice",
   "clone.text": "What is said in the recording",
-  "clone.text.placeholder": "Word for word; empty lets the server find out, if it can",
+  "clone.text.placeholder": "Word for word",
   "clone.record": "Record",
   "clone.record.stop": "Stop recording",
   "clone.level": "Level of the microphone",
   "clone.recording": "Recording …",
   "clone.seconds": "Recording, {s} s",
   "clone.ready": "Ready: {name}",
-  "clone.large": "This recording is larger than 10 MiB; choose a shorter one.",
+  "clone.large": "This recording is larger than 20 MiB; choose a shorter one.",
   "clone.microphone": "The microphone cannot be used: {text}",
   "clone.insecure":
     "Browsers give a page the microphone only over HTTPS or on localhost. Choose a file instead.",
@@ -229,6 +229,36 @@ export const en = {
   "clone.done": "The voice {name} is ready and in the list.",
   "clone.needs.name": "The voice needs a name.",
   "clone.needs.audio": "Record something, or choose a file.",
+  "clone.needs.text": "Write down what is said in the recording, word for word.",
+  "clone.refused": "No voice can be made of this recording.",
+  "clone.fact.length": "Used",
+  "clone.fact.length.value": "{used} of {all} s",
+  "clone.fact.speech": "Speech",
+  "clone.fact.snr": "Above the background",
+  "clone.fact.peak": "Peak",
+  "clone.fact.clipped": "Distorted",
+  "clone.fact.rate": "Sample rate",
+  "clone.remark.nothing_heard": "Nothing is heard in it: check the microphone and its level.",
+  "clone.remark.too_short":
+    "It has {used} s without the silence around it: 3 s are needed, 5 to 15 s are best.",
+  "clone.remark.too_long":
+    "It has {used} s without the silence around it: 30 s are the most, 5 to 15 s are best.",
+  "clone.remark.little_speech":
+    "Hardly anything in it stands out from the background: speak close to the microphone, in a quiet room.",
+  "clone.remark.clipped":
+    "It is distorted, because it is too loud for the microphone: turn its level down and record again.",
+  "clone.remark.short": "It is short: 5 to 15 s of calm, fluent speech make a steadier voice.",
+  "clone.remark.long": "It is long: 5 to 15 s make as good a voice, which begins to speak sooner.",
+  "clone.remark.clipping":
+    "Its loudest parts are distorted: turn the microphone's level down a little.",
+  "clone.remark.noisy":
+    "There is noise behind the voice, which the clone will have too: find a quieter room.",
+  "clone.remark.quiet": "It is quiet: go closer to the microphone, or turn its level up.",
+  "clone.remark.pauses":
+    "It has long pauses: one or two sentences spoken without stopping are better.",
+  "clone.remark.low_rate": "Its sample rate is that of a telephone: record with 16 kHz or more.",
+  "clone.remark.text":
+    "The text takes longer or shorter to say than the recording is: it has to be what is said, word for word.",
   "clone.list": "Cloned voices",
   "clone.none": "None yet",
   "clone.delete": "Delete",

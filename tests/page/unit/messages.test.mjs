@@ -60,7 +60,7 @@ describe("messages", () => {
 
   test("none is left over", () => {
     const made =
-      /^(error|status|path|numbers|sample|request|frames|gender|load\.column|waveform)\./;
+      /^(error|status|path|numbers|sample|request|frames|gender|load\.column|waveform|clone\.remark)\./;
     const unused = KEYS.filter(
       (key) => !made.test(key) && !CODE.includes(`"${key}"`) && !HTML.includes(`"${key}"`),
     );
