@@ -7,7 +7,7 @@ to a storage, `NAME/data/KEY`, an uncompressed array of numbers (torch/serializa
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
@@ -47,7 +47,7 @@ def read_torch_file(path: Path, *, max_bytes: int) -> object:
         total_bytes = sum(_memory_bytes(view) for view in _views(content))
         if total_bytes > max_bytes:
             raise CheckpointError(f"{path}: {total_bytes} bytes of tensors, more than {max_bytes}")
-        return _with_arrays(content, archive.array)
+        return archive.with_arrays(content)
 
 
 def read_state_dict_views(path: Path) -> Mapping[str, TensorView]:
@@ -74,6 +74,7 @@ class _Archive:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._size_bytes = path.stat().st_size
         self._file = path.open("rb")
         try:
             self._zip = self._open()
@@ -126,6 +127,8 @@ class _Archive:
             entry = self._zip.getinfo(self._prefix + name)
         except KeyError:
             raise self._error(f"lacks its part {name}; fetch it again") from None
+        if not 0 <= entry.header_offset <= self._size_bytes - entry.compress_size:
+            raise self._error(f"its part {name} is damaged; fetch it again")
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
             raise self._error(f"its part {name} is compressed, which torch.save does not do")
         return entry
@@ -136,7 +139,7 @@ class _Archive:
             raise self._error(f"its part {name} is too big")
         try:
             return self._zip.read(entry)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError):
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError):
             raise self._error(f"its part {name} is damaged; fetch it again") from None
 
     def content(self) -> object:
@@ -153,8 +156,28 @@ class _Archive:
                 raise self._error("a storage is smaller than its tensor; fetch it again")
         return content
 
-    def array(self, view: TensorView) -> Array:
-        """A tensor's numbers."""
+    def with_arrays(self, content: object) -> object:
+        """`content` with arrays for views; what is the same object stays the same object."""
+        done: dict[int, object] = {}
+
+        def convert(value: object, depth: int) -> object:
+            if depth > _MAX_DEPTH:
+                raise self._error("is nested too deeply")
+            if id(value) in done:
+                return done[id(value)]
+            result = value
+            if isinstance(value, TensorView):
+                result = self._array(value)
+            elif isinstance(value, dict):
+                result = {key: convert(item, depth + 1) for key, item in value.items()}
+            elif isinstance(value, (list, tuple)):
+                result = type(value)([convert(item, depth + 1) for item in value])
+            done[id(value)] = result
+            return result
+
+        return convert(content, 0)
+
+    def _array(self, view: TensorView) -> Array:
         storage = view.storage
         data = self._read(f"data/{storage.key}", self._entry(f"data/{storage.key}").file_size)
         kind = "u2" if storage.kind == "bfloat16" else storage.kind
@@ -186,25 +209,3 @@ def _views(content: object) -> Iterator[TensorView]:
             yield value
         else:
             pending += value.values() if isinstance(value, dict) else value
-
-
-def _with_arrays(content: object, array: Callable[[TensorView], Array]) -> object:
-    """`content` with arrays for views; what is the same object stays the same object."""
-    done: dict[int, object] = {}
-
-    def convert(value: object, depth: int) -> object:
-        if depth > _MAX_DEPTH:
-            raise CheckpointError("a torch file is nested too deeply")
-        if id(value) in done:
-            return done[id(value)]
-        result = value
-        if isinstance(value, TensorView):
-            result = array(value)
-        elif isinstance(value, dict):
-            result = {key: convert(item, depth + 1) for key, item in value.items()}
-        elif isinstance(value, (list, tuple)):
-            result = type(value)([convert(item, depth + 1) for item in value])
-        done[id(value)] = result
-        return result
-
-    return convert(content, 0)
