@@ -14,13 +14,18 @@ is said at once and with its remedy.
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from models.cosyvoice.checkpoint import Checkpoint, CheckpointError
+from models.cosyvoice.engine_options import EngineOptions
 from server.cosyvoice_parts import find_home, find_interpreter, model_directory
 from server.pool.options import ModelInfo, ModelSpec
 from server.releases import RELEASES
@@ -32,6 +37,8 @@ COSYVOICE_FACTORY = "models.cosyvoice.model:CosyVoiceModel"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 """A worker has all its files, or says which it lacks; it asks no hub."""
 _DEFAULT_WORKERS = 2
+_MODEL_OPTIONS = ("directory", "devices", "variant", "slots", "run_ahead_s")
+"""Options of a CosyVoice model besides those of `EngineOptions`."""
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
@@ -101,7 +108,7 @@ def open_checkpoint(model: ModelSettings, directory: Path) -> Checkpoint:
         SettingsError: a file is missing or damaged, or it is no checkpoint.
     """
     try:
-        return Checkpoint.open(directory)
+        return Checkpoint.open(directory, variant=model.options.get("variant"))
     except CheckpointError as error:
         advice = ""
         if model.kind in RELEASES:
@@ -110,8 +117,9 @@ def open_checkpoint(model: ModelSettings, directory: Path) -> Checkpoint:
 
 
 def _cosyvoice(model: ModelSettings, settings: Settings, directory: Path) -> ModelSpec:
+    _check_options(model)
     checkpoint = open_checkpoint(model, directory)
-    options = dict(model.options)
+    options = {"name": model.name, **model.options}
     devices = _devices(model.name, options)
     interpreter = find_interpreter(settings, model.interpreter)
     home = find_home(settings, interpreter, options.pop("home", ""))
@@ -134,13 +142,37 @@ def _cosyvoice(model: ModelSettings, settings: Settings, directory: Path) -> Mod
 
 def _info(model: ModelSettings, checkpoint: Checkpoint) -> ModelInfo:
     """What can be told of it without loading it; a worker will report the same."""
-    described = checkpoint.describe(model.name)
+    described = checkpoint.describe(
+        model.name,
+        slots=model.options.get("slots") or 1,
+        text_stream=not model.options.get("vllm", False),
+    )
     return ModelInfo(
         name=described.name,
         sample_rate_hz=described.sample_rate_hz,
         capabilities=described.capabilities,
         voices=described.voices,
     )
+
+
+def _check_options(model: ModelSettings) -> None:
+    """Find here what a worker would fail of, again and again.
+
+    Raises:
+        SettingsError: an option does not exist, or the options do not fit together.
+    """
+    engine = {field.name for field in dataclasses.fields(EngineOptions)}
+    known = {*engine, *_MODEL_OPTIONS}
+    for name in model.options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise SettingsError(f"model {model.name!r}: options.{name} does not exist{hint}")
+    chosen = {key: value for key, value in model.options.items() if key in engine}
+    try:
+        msgspec.convert({**chosen, "home": None}, EngineOptions).check_values()
+    except (ValueError, msgspec.ValidationError) as error:
+        raise SettingsError(f"model {model.name!r}: options: {error}") from None
 
 
 def _devices(model: str, options: dict[str, Any]) -> Sequence[str]:

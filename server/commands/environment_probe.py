@@ -12,11 +12,12 @@ import json
 import os
 import platform
 import sys
+from pathlib import Path
 from typing import Any
 
 MODULES = (
     *("msgspec", "numpy", "scipy", "soundfile", "librosa", "safetensors", "onnxruntime"),
-    *("tokenizers", "tiktoken", "omegaconf", "hyperpyyaml", "inflect", "einops", "conformer"),
+    *("tokenizers", "tiktoken", "omegaconf", "hyperpyyaml", "einops", "conformer"),
     *("diffusers", "transformers"),
 )
 """What a worker cannot do without; torch is looked at by itself, torchaudio goes with shims."""
@@ -53,10 +54,13 @@ def main() -> None:
 
 
 def _official(home: str) -> str:
-    """Import the official package; empty if that works, else why not."""
+    """Import the official package as a worker does; empty if that works, else why not."""
     try:
+        shims = importlib.import_module("models.cosyvoice.shims")
         runtime = importlib.import_module("models.cosyvoice.runtime")
-        runtime.import_official(home)
+        with shims.quiet_import(), shims.without_text_front_ends():
+            runtime.import_package(Path(home) if home else None)
+            importlib.import_module("cosyvoice.cli.frontend")
     except Exception as error:  # noqa: BLE001 - it runs whatever the package runs on import
         return f"{type(error).__name__}: {error}"
     return ""

@@ -40,7 +40,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every directory is a whole checkpoint of version 2."""
 
-    def opened(directory: Path) -> Checkpoint:
+    def opened(directory: Path, variant: str | None = None) -> Checkpoint:
         return Checkpoint(
             directory=directory,
             version=2,
@@ -92,6 +92,7 @@ def test_checkpoints_by_kind_name_and_directory(
     )
     assert spec.factory == COSYVOICE_FACTORY
     assert spec.options == {
+        "name": "m",
         "directory": directory.format(**places),
         "home": str(settings.data_path / "cosyvoice"),
     }
@@ -153,6 +154,9 @@ def _remove(name: str) -> Callable[[Settings], None]:
         (None, {"options": {"devices": "cuda:0"}}, "options.devices"),
         (None, {"options": {"devices": ["cpu"], "device": "cpu"}}, "exclude each other"),
         (None, {"options": {"directory": "/a"}}, 'kind = "cosyvoice"'),
+        (None, {"options": {"fp61": True}}, "did you mean 'fp16'?"),
+        (None, {"options": {"fp16": "yes"}}, "fp16"),
+        (None, {"options": {"fp16": True, "device": "cpu"}}, "fp16 cannot run on device 'cpu'"),
     ],
 )
 def test_what_is_missing_or_wrong_is_told_with_its_remedy(
