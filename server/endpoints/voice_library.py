@@ -95,10 +95,11 @@ async def list_voices(_request: Request, services: Services, _tenant: str) -> Re
 async def show_voice(request: Request, services: Services, _tenant: str) -> Response:
     """`GET /v1/voices/{name or id}`: a voice with all that is known of it."""
     name = request.path_params["voice"]
-    for clone in services.speech.catalog.silent:
-        if clone is services.speech.voice_store.find(name):
-            return _json(_unavailable(clone) | _particulars(clone))
-    entry = services.speech.catalog.resolve(name)
+    catalog = services.speech.catalog
+    clone = services.speech.voice_store.find(name)
+    if clone is not None and clone in catalog.silent:
+        return _json(_unavailable(clone) | _particulars(clone))
+    entry = catalog.resolve(name)
     particulars = {} if entry.clone is None else _particulars(entry.clone)
     return _json(describe(entry) | {"available": True} | particulars)
 
@@ -111,6 +112,7 @@ async def add_voice(request: Request, services: Services, _tenant: str) -> Respo
     """
     if services.draining:
         raise SpeechError(ErrorCode.SHUTTING_DOWN, "Server is shutting down, connect again!")
+    _check_site(request, services)
     with services.cloning.place():
         upload = await read_upload(request, max_file_bytes=limits.MAX_RECORDING_BYTES)
         audio = upload.files.get("audio")
@@ -173,6 +175,18 @@ async def preview_voice(request: Request, services: Services, tenant: str) -> Re
         send_timeout_s=services.settings.send_timeout_s,
         media_type=_CONTENT_TYPES[audio_format],
     )
+
+
+def _check_site(request: Request, services: Services) -> None:
+    """A browser sends forms for any page; one of another site shall not add voices.
+
+    Raises:
+        SpeechError: TOKEN_INVALID.
+    """
+    allowed = {"*", request.headers.get("origin", "")} & set(services.settings.cors_origins)
+    if request.headers.get("sec-fetch-site") == "cross-site" and not allowed:
+        message = "Pages of other sites may not add voices, unless cors_origins names them!"
+        raise SpeechError(ErrorCode.TOKEN_INVALID, message)
 
 
 def _audio_format(name: str) -> AudioFormat:

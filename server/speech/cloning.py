@@ -71,6 +71,7 @@ class RecordingRefusedError(SpeechError):
 class _Heard:
     """A recording as it is kept: `samples` are exactly those of `wav`."""
 
+    voice_id: str
     wav: bytes
     samples: Samples
     sample_rate_hz: int
@@ -136,11 +137,11 @@ class VoiceCloning:
         if self._catalog().is_taken(name):
             message = f"'{name}' is the name of a voice that is no clone, or an alias!"
             raise SpeechError(ErrorCode.VOICE_EXISTS, message)
-        heard = await self._in_thread(lambda: _listen(wanted.audio, text))
+        heard = await self._in_thread(lambda: _listen(wanted.audio, text, clone_format))
         if heard.report.verdict == "refused":
             raise RecordingRefusedError(heard.report)
         facts = VoiceFacts(
-            id=make_id(heard.wav, text, clone_format),
+            id=heard.voice_id,
             name=name,
             language=language,
             model=model,
@@ -233,7 +234,7 @@ class VoiceCloning:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
 
-def _listen(audio: bytes, text: str) -> _Heard:
+def _listen(audio: bytes, text: str, clone_format: str) -> _Heard:
     """Decode and judge a recording; takes a while."""
     decoded = recording.decode(audio)
     used, report = recording_report.examine(
@@ -246,7 +247,13 @@ def _listen(audio: bytes, text: str) -> _Heard:
             report = msgspec.structs.replace(report, remarks=remarks, verdict="advice")
     wav = recording.wav_bytes(used, decoded.sample_rate_hz)
     # What is kept shall be what the features were made of, to the bit.
-    return _Heard(wav, recording.wav_samples(wav), decoded.sample_rate_hz, report)
+    return _Heard(
+        make_id(wav, text, clone_format),
+        wav,
+        recording.wav_samples(wav),
+        decoded.sample_rate_hz,
+        report,
+    )
 
 
 def _listed(models: dict[str, str]) -> str:

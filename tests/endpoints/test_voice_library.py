@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -73,10 +74,12 @@ def error(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 
 
-def start(folder: Path, *arguments: str, **settings: str) -> ServerProcess:
-    return ServerProcess(
-        folder / "log", *arguments, data_directory=str(folder / "data"), **settings
-    )
+def start(folder: Path, model: str = f"clone={MODEL}", **settings: str) -> ServerProcess:
+    """A server with one worker and its data in `folder`."""
+    name, _, kind = model.partition("=")
+    models = json.dumps([{"name": name, "kind": kind or name, "workers": 1}])
+    settings = {"data_directory": str(folder / "data"), **settings}
+    return ServerProcess(folder / "log", models=models, **settings)
 
 
 @pytest.fixture
@@ -316,6 +319,15 @@ def test_a_huge_announcement_is_refused_before_it_comes(clone_server: ServerProc
         assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
+def test_pages_of_other_sites_add_nothing(library: Library) -> None:
+    """A browser would send their form, with no question asked before."""
+    library.http.headers["Origin"] = "https://elsewhere.example"
+    library.http.headers["Sec-Fetch-Site"] = "cross-site"
+    assert error(library.add("Nadia")) == (401, "token_invalid")
+    library.http.headers["Sec-Fetch-Site"] = "same-origin"
+    assert library.add("Nadia").status_code == 201
+
+
 # --- The moment -----------------------------------------------------------------------------------
 
 
@@ -384,22 +396,19 @@ def test_a_worker_that_dies_of_a_recording(library: Library) -> None:
 
 
 def test_voices_survive_restarts_and_damage(tmp_path: Path) -> None:
-    def serve(*models: str) -> ServerProcess:
-        return start(tmp_path, *(part for model in models for part in ("--model", model)))
-
-    with serve(f"clone={MODEL}") as process, Library(process) as library:
+    with start(tmp_path) as process, Library(process) as library:
         nadia = library.add("Nadia", 300).json()
         otto = library.add("Otto", 400).json()
         assert nadia["id"] != otto["id"]
     voices = tmp_path / "data" / "voices"
     (voices / otto["id"] / "features.safetensors").write_bytes(b"tone 999")
-    with serve(f"other={MODEL}") as process, Library(process) as library:
+    with start(tmp_path, f"other={MODEL}") as process, Library(process) as library:
         assert library.pitch_hz("Nadia") == pytest.approx(300, abs=2)
         listing = library.http.get("/v1/voices").json()
         assert [damaged["id"] for damaged in listing["damaged"]] == [otto["id"]]
         assert "Invalid voice name" in library.refusal("Otto")["message"]
         assert process.log.read_text().count("cloned voice damaged") == 1
-    with serve("espeak") as process, Library(process) as library:
+    with start(tmp_path, "espeak") as process, Library(process) as library:
         assert "Nadia" not in library.names()
         (silent,) = library.http.get("/v1/voices").json()["unavailable"]
         assert silent["id"] == nadia["id"]
@@ -414,29 +423,25 @@ def test_voices_survive_restarts_and_damage(tmp_path: Path) -> None:
 
 
 def test_two_servers_share_their_voices(tmp_path: Path) -> None:
-    with start(tmp_path, "--model", f"clone={MODEL}") as one:
-        (tmp_path / "second").mkdir()
-        with (
-            ServerProcess(
-                tmp_path / "second" / "log",
-                *("--model", f"clone={MODEL}"),
-                data_directory=str(tmp_path / "data"),
-            ) as two,
-            Library(one) as first,
-            Library(two) as second,
-        ):
-            first.add("Nadia", 300)
-            assert error(second.add("Nadia", 400)) == (409, "voice_exists")
-            assert second.pitch_hz("Nadia") == pytest.approx(300, abs=2)
-            second.add("Otto", 400)
-            assert "Otto" not in first.names()
-            first.http.post("/stream/v1/tts/voices/refresh")
-            assert first.pitch_hz("Otto") == pytest.approx(400, abs=2)
+    (tmp_path / "second").mkdir()
+    with (
+        start(tmp_path) as one,
+        start(tmp_path / "second", data_directory=str(tmp_path / "data")) as two,
+        Library(one) as first,
+        Library(two) as second,
+    ):
+        first.add("Nadia", 300)
+        assert error(second.add("Nadia", 400)) == (409, "voice_exists")
+        assert second.pitch_hz("Nadia") == pytest.approx(300, abs=2)
+        second.add("Otto", 400)
+        assert "Otto" not in first.names()
+        first.http.post("/stream/v1/tts/voices/refresh")
+        assert first.pitch_hz("Otto") == pytest.approx(400, abs=2)
 
 
 def test_a_token_is_wanted(tmp_path: Path) -> None:
     with (
-        start(tmp_path, "--model", f"clone={MODEL}", "--token", "secret") as process,
+        start(tmp_path, tokens="secret") as process,
         Library(process) as stranger,
         Library(process, **{"X-NLS-Token": "secret"}) as friend,
     ):
@@ -456,7 +461,7 @@ def test_a_token_is_wanted(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where a directory should be")
-    with start(tmp_path, "--model", f"clone={MODEL}") as process, Library(process) as library:
+    with start(tmp_path) as process, Library(process) as library:
         answer = library.add("Nadia")
         assert error(answer) == (500, "internal")
         assert str(tmp_path) not in answer.text
