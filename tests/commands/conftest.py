@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,9 @@ def cosystream(
 ) -> Cosystream:
     for name in ("COSYSTREAM_URL", "COSYSTREAM_TOKEN", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+    if "COSYSTREAM_DATA_DIRECTORY" not in os.environ:
+        # The developer's own keys and voices are not the tests' business.
+        monkeypatch.setenv("COSYSTREAM_DATA_DIRECTORY", str(tmp_path / "data"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.chdir(tmp_path)

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from server_process import ROOT, ServerProcess
+from structlog.testing import capture_logs
 
 from server.commands import serve
 from server.settings import Settings
@@ -75,6 +76,42 @@ def test_the_banner_has_root_path_once(capsys: pytest.CaptureFixture[str]) -> No
     printed = capsys.readouterr().out
     assert f"http:{address}/speech/\n" in printed
     assert f"ws:{address}/speech/ws/v1/tts\n" in printed
+
+
+@pytest.mark.parametrize(
+    ("address", "warned"),
+    [
+        ("127.0.0.1", False),
+        ("127.0.0.2", False),
+        ("::1", False),
+        ("0.0.0.0", True),
+        ("::", True),
+        ("192.0.2.1", True),
+        ("fe80::1%eth0", True),
+    ],
+)
+def test_an_open_server_says_so(address: str, warned: bool) -> None:
+    class Listening:
+        def getsockname(self) -> tuple[str, int]:
+            return (address, 8000)
+
+    with capture_logs() as logs:
+        serve._warn_if_open(Listening())  # type: ignore[arg-type]  # what it needs of a socket
+    assert [line["log_level"] for line in logs] == (["warning"] if warned else [])
+
+
+def test_a_guarded_server_tells_that_a_token_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        serve._announce(Settings(), sock, guarded=True)
+    assert "--token" in capsys.readouterr().out
+
+
+def test_a_key_store_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "keys.sqlite3").write_bytes(b"not a database, and no header of one " * 20)
+    result = run("--port", "0", cwd=tmp_path, COSYSTREAM_DATA_DIRECTORY=str(tmp_path))
+    assert result.returncode == 1
+    assert "keys.sqlite3" in result.stderr
+    assert len(result.stderr.splitlines()) == 1, result.stderr
 
 
 def test_a_secret_that_is_no_setting_is_warned_of(tmp_path: Path) -> None:
