@@ -36,7 +36,7 @@ _ENCODINGS = {
     "ogg_opus": AudioFormat.OPUS,
     "ogg": AudioFormat.OPUS,
 }
-"""The last two are what Volcengine's API, from which this one descends, calls it."""
+"""The last two are what Volcengine's API calls it, whose messages have the same fields."""
 _GROUP_BYTES = 3
 """Base64 writes so many bytes at a time; only the last ones are padded."""
 
