@@ -143,11 +143,14 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     await asyncio.to_thread(services.speech.voice_store.load)
     # Grammars take a moment to load: beside the workers, not in the first number that is spoken.
     grammars = asyncio.create_task(asyncio.to_thread(_load_grammars))
+    checks = asyncio.create_task(services.speech.check_settings())
     try:
         async with services.accounts.open():
             yield
     finally:
         await grammars
+        checks.cancel()
+        await asyncio.gather(checks, return_exceptions=True)
         await services.pool.close()
         services.speech.close()
         services.cloning.close()

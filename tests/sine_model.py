@@ -11,7 +11,8 @@ and ends one sample before the next, so segments that are joined without loss ar
 sine; `sine_samples` computes it. Each character is a word of `seconds_per_character`.
 
 Texts that begin with `!` misbehave as follows, and are otherwise spoken like any other, with all
-their characters; of a text that comes in pieces the first piece counts:
+their characters; of a text that comes in pieces the first piece counts, and all of a text that
+begins with SPEAKABLE_MARK:
 
     !raise          raises an exception of no special kind instead of the first chunk
     !raise-after:N  the same after N chunks
@@ -164,7 +165,7 @@ class SineModel(SpeechModel):
         if request.voice not in _FREQUENCY_FACTORS:
             raise ModelError("voice_unknown", f"there is no voice {request.voice!r}")
         tone = _Tone(request.voice, self.sample_rate_hz)
-        pieces = iter((text,)) if isinstance(text, str) else text
+        pieces = iter((text,)) if isinstance(text, str) else _whole_commands(text)
         return self._speak(tone, pieces)
 
     def _speak(self, tone: _Tone, pieces: Iterator[str]) -> Iterator[PcmChunk]:
@@ -206,6 +207,16 @@ class SineModel(SpeechModel):
         if self._counter_path is not None:
             with open(self._counter_path, "ab", buffering=0) as counter:  # noqa: PTH123
                 counter.write(b".")
+
+
+def _whole_commands(pieces: Iterator[str]) -> Iterator[str]:
+    """Join the pieces of a text that asks for something to go wrong."""
+    for piece in pieces:
+        if SPEAKABLE_MARK.startswith(piece) or piece.startswith(SPEAKABLE_MARK):
+            yield piece + "".join(pieces)
+        else:
+            yield piece
+            yield from pieces
 
 
 class _Fault:

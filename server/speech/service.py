@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ from server.speech import voice_store
 from server.speech.audio_track import AudioTrack
 from server.speech.encoder import Encoder
 from server.speech.session import SessionParts, SpeechSession
+from server.speech.speaker import Speaker
+from server.speech.text_streams import TextStreams
 from server.speech.types import SpeechOptions
 from server.speech.utterances import UtteranceReader
 from server.speech.voice_store import VoiceStore
@@ -48,6 +51,7 @@ class SpeechService:
         self._aliases = aliases
         self._metrics = metrics
         self._accounts = accounts
+        self._text_streams = TextStreams(settings.models)
         self._executor = ThreadPoolExecutor(_ENCODER_THREADS, thread_name_prefix="encoder")
         self.voice_store = VoiceStore(settings.data_path / voice_store.DIRECTORY_NAME)
         """The cloned voices; to be loaded by the caller."""
@@ -68,6 +72,14 @@ class SpeechService:
             self._catalog = VoiceCatalog.build(models, self._aliases, clones)
             self._catalog_of = (dict(models), clones)
         return self._catalog
+
+    async def check_settings(self) -> None:
+        """Log what of the settings the models cannot do, as soon as they are ready."""
+        with contextlib.suppress(SpeechError):
+            # A model that is late has its own lines in the log, and is not checked.
+            await self._pool.wait_ready(self._settings.worker_start_timeout_s)
+        for problem in self._text_streams.problems(self._pool.models, self.catalog.entries()):
+            _log.warning("setting without effect", problem=problem)
 
     def refresh(self) -> None:
         """Build the catalog anew, alias files and cloned voices included.
@@ -111,15 +123,16 @@ class SpeechService:
         try:
             session = SpeechSession(
                 SessionParts(
-                    voice=voice,
+                    voice_name=voice.name,
                     options=options,
                     reader=UtteranceReader(
                         options, language=voice.voice.language, capabilities=capabilities
                     ),
                     audio=self._make_audio(options, voice),
-                    open_stream=self._pool.open,
+                    speaker=Speaker(self._pool.open, voice=voice, options=options),
                     observer=self._metrics,
                     linger_s=self._settings.linger_ms / 1000,
+                    text_stream=self._text_streams.mode(voice, capabilities, options),
                     keep_text=self._settings.log_texts,
                     release=lease.release,
                     charge=functools.partial(self._accounts.charge, tenant),

@@ -2,27 +2,26 @@
 
     feed / flush / finish ──▶ utterances ──▶ pool streams ──▶ audio track ──▶ events()
 
-The session opens the synthesis of the next sentence while the current one is being sent, tells the
-pool when its listener will run dry, and keeps order. It is used from one event loop; everything
-but `events` is synchronous. All protocols speak only this.
+The next sentence is synthesised while the current one is being sent (`lookahead`); the session
+keeps order, and tells the pool when its listener will run dry. It is used from one event loop;
+everything but `events` is synchronous. All protocols speak only this.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from models.base import SynthesisRequest
-from server import limits
-from server.errors import SpeechError
-from server.pool.pool import Clone, PoolStream
+from server.errors import ErrorCode, SpeechError
+from server.pool.pool import PoolStream
+from server.settings import TextStreamMode
 from server.speech.audio_track import AudioTrack
+from server.speech.lookahead import Lookahead, Sentence
 from server.speech.playback import PlaybackClock
+from server.speech.speaker import Speaker
 from server.speech.subtitles import SentenceTrack
 from server.speech.tally import Tally
 from server.speech.types import (
@@ -35,28 +34,7 @@ from server.speech.types import (
     SpeechOptions,
     SubtitleProduced,
 )
-from server.speech.utterances import Utterance, UtteranceReader
-from server.speech.voices import VoiceEntry
-
-FIRST_AUDIO_TARGET_S = 0.1
-"""When a listener who hears nothing yet counts as run dry, after the text was there."""
-_SPEECH_S_PER_CHARACTER = 0.15
-_READS_AT_ONCE = 8
-
-
-class OpenStream(Protocol):
-    """`WorkerPool.open`: what a session needs of the pool."""
-
-    def __call__(
-        self,
-        model: str,
-        request: SynthesisRequest,
-        text: str,
-        *,
-        deadline_s: float,
-        clone: Clone | None = None,
-    ) -> PoolStream:
-        """Queue a synthesis."""
+from server.speech.utterances import UtteranceReader
 
 
 class SessionObserver(Protocol):
@@ -70,25 +48,20 @@ def _charge_nobody(_characters: int) -> None:
     """Text is free."""
 
 
-@dataclass(slots=True)
-class _Sentence:
-    utterance: Utterance
-    ready_s: float
-    stream: PoolStream | None = None
-
-
 @dataclass(slots=True, kw_only=True)
 class SessionParts:
     """What `SpeechService` puts a session together from."""
 
-    voice: VoiceEntry
+    voice_name: str
     options: SpeechOptions
     reader: UtteranceReader
     audio: AudioTrack
-    open_stream: OpenStream
+    speaker: Speaker
     observer: SessionObserver
     linger_s: float
     """A pause in the text after which what is there is spoken."""
+    text_stream: TextStreamMode = "never"
+    """Whether text goes into the model while it is being written; the model must be able to."""
     release: Callable[[], None]
     """Gives the task's place to the next; may be called more than once."""
     on_close: Callable[[SpeechSession], None]
@@ -106,8 +79,6 @@ class SpeechSession:
         self._parts = parts
         self._clock = parts.clock
         self._audio = parts.audio
-        self._waiting: deque[_Sentence] = deque()
-        self._current: _Sentence | None = None
         self._wakeup = asyncio.Event()
         self._linger: asyncio.TimerHandle | None = None
         self._text_ended = False
@@ -116,7 +87,15 @@ class SpeechSession:
         self._completed = False
         self._tally = Tally()
         self._playback = PlaybackClock()
-        self.voice_name = parts.voice.name
+        self._ahead = Lookahead(
+            parts.reader,
+            parts.speaker,
+            playback=self._playback,
+            tally=self._tally,
+            mode=parts.text_stream,
+            clock=parts.clock,
+        )
+        self.voice_name = parts.voice_name
         self.text = ""
         """What was fed, only if it is to be remembered."""
         self.failure: SpeechError | None = None
@@ -163,10 +142,7 @@ class SpeechSession:
         self._cancelled = True
         self._stop_linger()
         self._parts.release()
-        for sentence in self._due():
-            if sentence.stream is not None:
-                sentence.stream.cancel()
-        self._waiting.clear()
+        self._ahead.cancel()
         self._wakeup.set()
 
     def fail(self, error: SpeechError) -> None:
@@ -217,15 +193,15 @@ class SpeechSession:
         self._completed = not self._cancelled
         yield SessionFinished(self.summary())
 
-    async def _next_sentence(self) -> _Sentence | None:
-        self._current = None
-        self._fill()
+    async def _next_sentence(self) -> Sentence | None:
         while not self._cancelled:
-            if self._waiting:
-                self._current = self._waiting.popleft()
-                self._fill()
-                return self._current
-            if not self._parts.reader.unread:
+            sentence = self._ahead.next()
+            self._fill()
+            if sentence is not None:
+                return sentence
+            if self._ahead.waiting:
+                continue
+            if self._ahead.exhausted:
                 if self._text_ended:
                     return None
                 self.idle_since_s = self._clock()
@@ -233,37 +209,41 @@ class SpeechSession:
             await self._wakeup.wait()
         return None
 
-    async def _speak(self, sentence: _Sentence) -> AsyncIterator[SessionEvent]:
-        utterance = sentence.utterance
-        if utterance.announced:
+    async def _speak(self, sentence: Sentence) -> AsyncIterator[SessionEvent]:
+        beginning = sentence.utterance
+        if beginning.announced:
             self._tally.sentences += 1
-            yield SentenceStarted(self._tally.sentences, utterance.text)
-        await self._audio.shape(utterance.prosody)
-        track = SentenceTrack(utterance, begin_s=self._audio.position_s)
+            yield SentenceStarted(self._tally.sentences, beginning.text)
+        await self._audio.shape(beginning.prosody)
+        track = SentenceTrack(beginning, begin_s=self._audio.position_s)
         if sentence.stream is not None:
             async for event in self._speak_stream(sentence, sentence.stream, track):
                 yield event
-        for data in await self._end_audio(utterance.pause_s):
+        for data in await self._end_audio(sentence.utterance.pause_s):
             yield self._produced(data)
-        if utterance.announced and not self._cancelled:
+        if sentence.utterance.announced and not self._cancelled:
             subtitle = track.complete() if self._parts.options.subtitles else None
             yield SentenceFinished(self._tally.sentences, subtitle)
 
     async def _speak_stream(
-        self, sentence: _Sentence, stream: PoolStream, track: SentenceTrack
+        self, sentence: Sentence, stream: PoolStream, track: SentenceTrack
     ) -> AsyncIterator[SessionEvent]:
         asked_s = self._clock()
         async for chunk in stream:
             begin_s = self._audio.position_s
             frames = await self._audio.encode(chunk.samples)
-            self._note_chunk(self._audio.position_s - begin_s, asked_s, sentence.ready_s)
+            self._note_chunk(self._audio.position_s - begin_s, asked_s, sentence.written_s)
             for data in frames:
                 yield self._produced(data)
             if self._parts.options.subtitles and chunk.words:
+                track.follow(sentence.utterance)
                 track.add_words(chunk.words, self._audio.time_scale)
                 snapshot = track.snapshot(self._audio.position_s)
                 yield SubtitleProduced(self._tally.sentences, snapshot)
             asked_s = self._clock()
+        if not sentence.is_written and not self._cancelled:
+            raise SpeechError(ErrorCode.MODEL_FAILED, "the model stopped before its text did")
+        track.follow(sentence.utterance)
         track.end(self._audio.position_s)
         self._tally.stream_ended(stream)
 
@@ -272,7 +252,7 @@ class SpeechSession:
         if self._cancelled:
             return []
         frames = await self._audio.silence(pause_s) if pause_s > 0 else []
-        if self._text_ended and not self._waiting:
+        if self._text_ended and self._ahead.exhausted:
             return frames + await self._audio.end()
         return frames + await self._audio.drain()
 
@@ -280,72 +260,26 @@ class SpeechSession:
         self._tally.audio_left(data, self._clock)
         return AudioProduced(data)
 
-    def _note_chunk(self, audio_s: float, asked_s: float, text_ready_s: float) -> None:
+    def _note_chunk(self, audio_s: float, asked_s: float, written_s: float) -> None:
         now_s = self._clock()
-        if self._tally.first_audio_s is not None:
+        if self._tally.first_audio_s is not None and written_s <= asked_s:
             self._parts.observer.chunk_sent(now_s - asked_s)
-        self._playback.sent(audio_s, now_s=now_s, asked_s=asked_s, text_ready_s=text_ready_s)
+        self._playback.sent(audio_s, now_s=now_s, asked_s=asked_s, text_ready_s=written_s)
 
     # --- Utterances to pool streams ----------------------------------------------------------
 
     def _fill(self) -> None:
         """Read as far ahead as may be synthesised now, and let the pool have it."""
         try:
-            if not self._cancelled:
-                self._read_ahead()
-                self._open_due()
+            if not self._cancelled and not self._ahead.fill():
+                asyncio.get_running_loop().call_soon(self._fill)
         except SpeechError as error:
             # Text may be read by a timer, where nobody could be told: `events` raises it.
             self.fail(error)
-        if self._waiting or (self._text_ended and not self._parts.reader.unread):
+        if self._ahead.waiting:
+            self.idle_since_s = None
+        if self._ahead.waiting or (self._text_ended and self._ahead.exhausted):
             self._wakeup.set()
-
-    def _read_ahead(self) -> None:
-        reader = self._parts.reader
-        for _ in range(_READS_AT_ONCE):
-            if len(self._due()) > limits.SESSION_LOOKAHEAD_SEGMENTS:
-                return
-            utterance = reader.read()
-            if utterance is not None:
-                self._waiting.append(_Sentence(utterance, self._clock()))
-                self.idle_since_s = None
-                if utterance.spoken:
-                    self._tally.text_ready(self._clock())
-            elif not reader.unread:
-                return
-        # Much text without anything to speak: others have their turn on the loop.
-        asyncio.get_running_loop().call_soon(self._fill)
-
-    def _due(self) -> list[_Sentence]:
-        """The sentences that may be synthesised now, the current one first."""
-        current = [] if self._current is None else [self._current]
-        count = 1 + limits.SESSION_LOOKAHEAD_SEGMENTS - len(current)
-        return current + list(itertools.islice(self._waiting, count))
-
-    def _open_due(self) -> None:
-        deadline_s = self._playback.dry_s
-        for sentence in self._due():
-            spoken = sentence.utterance.spoken
-            due_s = sentence.ready_s + FIRST_AUDIO_TARGET_S if deadline_s is None else deadline_s
-            if sentence.stream is not None:
-                sentence.stream.reprioritize(due_s)
-            elif spoken:
-                sentence.stream = self._parts.open_stream(
-                    self._parts.voice.model,
-                    self._request(sentence.utterance),
-                    spoken,
-                    deadline_s=due_s,
-                    clone=self._parts.voice.clone,
-                )
-            deadline_s = due_s + len(spoken) * _SPEECH_S_PER_CHARACTER
-
-    def _request(self, utterance: Utterance) -> SynthesisRequest:
-        options = self._parts.options
-        return SynthesisRequest(
-            voice=self._parts.voice.voice.name,
-            instruction=utterance.instruction or options.instruction,
-            seed=options.seed,
-        )
 
     # --- Linger ------------------------------------------------------------------------------
 

@@ -161,6 +161,14 @@ class SentenceTrack:
         heard = (range(*span(i, i + 1)) for i in range(len(self._sentence.spoken)))
         return frozenset(origin - first for origins in heard for origin in origins)
 
+    def follow(self, sentence: Sentence) -> None:
+        """Take note of more of the sentence's text; what was there stays as it is."""
+        if sentence is not self._sentence:
+            self._sentence = sentence
+            self._begin, self._end = _shown(sentence.text)
+            for known in ("_words", "_heard"):
+                self.__dict__.pop(known, None)
+
     def add_words(self, words: Sequence[WordTime], time_scale: float) -> None:
         """Take word times of the model.
 

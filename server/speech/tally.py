@@ -30,15 +30,16 @@ class Tally:
             self.first_text_s = now_s
 
     def text_ready(self, now_s: float) -> None:
-        """Something can be spoken."""
+        """Something can be spoken, all of it."""
         if self.first_ready_s is None:
             self.first_ready_s = now_s
 
     def audio_left(self, data: bytes, clock: Callable[[], float]) -> None:
-        """A frame leaves now."""
+        """A frame leaves now. A sentence that is still being written was not waited for."""
         self.audio_bytes += len(data)
         if self.first_audio_s is None:
             self.first_audio_s = clock()
+            self.text_ready(self.first_audio_s)
 
     def stream_ended(self, stream: PoolStream) -> None:
         """A sentence was synthesised, or stopped."""

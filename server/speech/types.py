@@ -91,6 +91,7 @@ class SentenceStarted:
     index: int
     """1, 2, 3 ... within the task."""
     text: str
+    """As much of it as is certain: not all, while it is still being written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,8 @@ class SessionSummary:
     first_audio_s: float | None
     """From the first text to the first audio bytes, None if nothing was spoken."""
     text_wait_s: float
-    """The part of it that passed until the text held something to speak."""
+    """The part of it that passed until the text held something to speak: a whole sentence or
+    clause, or else what was spoken before its end had been written."""
     model_first_chunk_s: float | None
     """The part of it that the model needed for its first chunk."""
     queue_wait_s: float

@@ -213,3 +213,30 @@ def test_words_cover_the_sentence_in_order_and_stay_within_it(data: st.DataObjec
     assert times_s == sorted(times_s)
     assert all(subtitle.begin_s <= moment <= subtitle.end_s for moment in times_s)
     assert subtitle.words == track.complete().words
+
+
+def test_a_sentence_that_grows_keeps_the_times_of_its_words() -> None:
+    heard = [WordTime(n, n + 1, 0.2 * n, 0.2 * n + 0.2) for n in range(5)]
+    track = SentenceTrack(Spoken("今天"), begin_s=1.0)
+    track.add_words(heard[:2], 1.0)
+    assert [word for word, *_ in words(track.snapshot(1.4))] == ["今", "天"]
+    track.follow(Spoken("今天天气好。"))
+    track.add_words(heard[2:], 1.0)
+    track.end(2.0)
+    whole = SentenceTrack(Spoken("今天天气好。"), begin_s=1.0)
+    whole.add_words(heard, 1.0)
+    whole.end(2.0)
+    assert track.complete() == whole.complete()
+
+
+def test_a_sentence_that_grows_without_word_times_is_divided_anew() -> None:
+    track = SentenceTrack(Spoken("今天"), begin_s=0.0)
+    assert [word for word, *_ in words(track.complete())] == ["今", "天"]
+    track.follow(Spoken("今天天气"))
+    track.end(2.0)
+    assert words(track.complete()) == [
+        ("今", 0.0, 0.5),
+        ("天", 0.5, 1.0),
+        ("天", 1.0, 1.5),
+        ("气", 1.5, 2.0),
+    ]
