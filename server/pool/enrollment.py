@@ -125,22 +125,15 @@ class EnrollmentQueue:
         except TimeoutError:
             raise self._late(enrollment) from None
         finally:
-            self._forget(enrollment)
+            self._open.discard(enrollment)
+            if enrollment in self._waiting:
+                self._waiting.remove(enrollment)
 
     def fail_all(self, error: SpeechError) -> None:
         """End every wait."""
         for enrollment in self._open:
             enrollment.fail(error)
         self._waiting.clear()
-
-    def _forget(self, enrollment: Enrollment) -> None:
-        self._open.discard(enrollment)
-        if enrollment in self._waiting:
-            self._waiting.remove(enrollment)
-        if enrollment.features.done() and not enrollment.features.cancelled():
-            # It may have failed in the moment in which its caller was cancelled; asyncio would
-            # report an error that nobody has asked for.
-            enrollment.features.exception()
 
     def _busy(self) -> SpeechError:
         message = "too many recordings are waiting to become voices; try again later"

@@ -124,7 +124,8 @@ class Bench:
 
 async def collect(stream):
     """All samples of a stream, as one array."""
-    return np.concatenate([np.float32([]), *[chunk.samples async for chunk in stream]])
+    async with asyncio.timeout(PATIENCE_S):
+        return np.concatenate([np.float32([]), *[chunk.samples async for chunk in stream]])
 
 
 async def eventually(condition):

@@ -1,6 +1,7 @@
 """Recordings that become voices."""
 
 import asyncio
+import gc
 import os
 import signal
 
@@ -200,6 +201,7 @@ async def test_a_worker_is_not_recycled_under_a_recording(make_bench, studio, tm
     await eventually(lambda: studio.noted("enroll"))
     await bench.say("next")
     await eventually(lambda: bench.pids() not in ([], [pid]))
+    await bench.checked(10)
     assert bench.seen.lives == ["started", "started"]
     place(tmp_path / "go")
     assert await recording
@@ -240,7 +242,8 @@ async def test_an_answer_that_nobody_asked_for_ends_the_channel():
         worker.receive(EnrollFailed(sent[0].call + 1, "failed", "", ""))
 
 
-async def test_a_failure_in_the_moment_of_a_cancel_is_no_error_of_ours(caplog):
+async def test_a_failure_in_the_moment_of_a_cancel_troubles_nobody():
+    """The test runner raises what asyncio reports of errors that nobody has asked for."""
     queue = EnrollmentQueue("sine", max_waiting=1, ready=lambda: True, offer=lambda: None)
     task = asyncio.create_task(queue.run(Enrollment(RECORDING, 16_000, "", PATIENCE_S)))
     await asyncio.sleep(0)
@@ -249,7 +252,7 @@ async def test_a_failure_in_the_moment_of_a_cancel_is_no_error_of_ours(caplog):
     await asyncio.gather(task, return_exceptions=True)
     assert len(queue) == 0
     del task
-    assert caplog.records == []
+    gc.collect()
 
 
 async def test_how_long_a_worker_may_take():

@@ -157,7 +157,7 @@ async def test_all_that_waits_learns_that_a_model_could_not_be_loaded(make_lazy,
     settings = {"start_timeout_s": 600.0}
     bench = await make_lazy(workers=2, options={"loads_with": str(gate)}, settings=settings)
     streams = [bench.open("next") for _ in range(3)]
-    recording = asyncio.create_task(bench.pool.enroll("sine", RECORDING, 16_000, "", 600.0))
+    recording = asyncio.create_task(bench.pool.enroll("sine", RECORDING, 16_000, "", PATIENCE_S))
     await eventually(lambda: states(bench) == ["starting", "starting"])
     place(gate, "no /secret/weights")
     errors = [await failure(stream) for stream in streams]
@@ -252,6 +252,21 @@ async def test_a_model_in_use_stays(make_bench, studio, tmp_path):
     assert "unloaded" not in bench.seen.lives
     place(tmp_path / "go")
     await eventually(lambda: "unloaded" in bench.seen.lives)
+
+
+async def test_a_request_in_the_moment_of_the_unloading(make_bench, studio):
+    """The workers have not been told yet, and must get nothing any more."""
+    bench = await make_bench(studio.spec(idle_unload_s=0.01), settings={"check_interval_s": 600.0})
+    await asyncio.sleep(0.02)
+    [group] = bench.pool._groups.values()
+    group.check()
+    assert states(bench) == ["ready"]
+    stream = bench.open("next")
+    recording = asyncio.create_task(bench.pool.enroll("sine", RECORDING, 16_000, "", PATIENCE_S))
+    np.testing.assert_array_equal(await collect(stream), sine_samples(4))
+    assert await recording
+    assert stream.retries == 0
+    assert bench.seen.lives == ["started", "unloaded", "started"]
 
 
 async def test_a_request_that_meets_the_unloading(make_bench, studio):
