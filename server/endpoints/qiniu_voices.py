@@ -51,7 +51,7 @@ def _item(request: Request, entry: VoiceEntry, name: str) -> qiniu_tts.VoiceItem
         voice_type=name,
         url=_preview_url(request, entry),
         category=_CATEGORIES[entry.voice.kind],
-        updatetime=services.previews.listed_ms(entry),
+        updatetime=services.previews.updated_ms(entry),
     )
 
 

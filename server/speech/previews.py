@@ -7,6 +7,8 @@ import contextlib
 import time
 import uuid
 from collections import OrderedDict
+from datetime import datetime
+from typing import TypeAlias
 
 from server import limits
 from server.errors import ErrorCode, SpeechError
@@ -28,20 +30,25 @@ _OTHER_LANGUAGES = "1, 2, 3, 4, 5."
 """Every model reads digits in the language of its voice."""
 
 
+_Key: TypeAlias = tuple[str, str]
+
+
 class PreviewShelf:
     """Previews in MP3, the least recently asked for are forgotten first."""
 
     def __init__(self, speech: SpeechService) -> None:
         self._speech = speech
-        self._files: OrderedDict[VoiceEntry, bytes] = OrderedDict()
+        self._files: OrderedDict[_Key, bytes] = OrderedDict()
         self._size_bytes = 0
         # One at a time: they are nobody's conversation, and shall disturb none.
         self._speaking = asyncio.Lock()
-        self._listed_ms: dict[str, int] = {}
+        self._first_seen_ms: dict[_Key, int] = {}
 
-    def listed_ms(self, entry: VoiceEntry) -> int:
-        """When this server first knew the voice, in Unix milliseconds."""
-        return self._listed_ms.setdefault(entry.name, time.time_ns() // 1_000_000)
+    def updated_ms(self, entry: VoiceEntry) -> int:
+        """When a clone was made, or this server first knew the voice, in Unix milliseconds."""
+        if entry.clone is not None:
+            return round(datetime.fromisoformat(entry.clone.facts.created_at).timestamp() * 1000)
+        return self._first_seen_ms.setdefault(_key(entry), time.time_ns() // 1_000_000)
 
     async def get(self, entry: VoiceEntry) -> bytes:
         """The preview of a voice.
@@ -50,15 +57,16 @@ class PreviewShelf:
             SpeechError: it could not be spoken.
         """
         async with self._speaking:
-            file = self._files.get(entry)
+            key = _key(entry)
+            file = self._files.get(key)
             if file is None:
                 file = await self._speak(entry)
-                self._keep(entry, file)
-            self._files.move_to_end(entry)
+                self._keep(key, file)
+            self._files.move_to_end(key)
         return file
 
-    def _keep(self, entry: VoiceEntry, file: bytes) -> None:
-        self._files[entry] = file
+    def _keep(self, key: _Key, file: bytes) -> None:
+        self._files[key] = file
         self._size_bytes += len(file)
         while self._size_bytes > limits.PREVIEW_CACHE_BYTES and len(self._files) > 1:
             _, forgotten = self._files.popitem(last=False)
@@ -84,6 +92,11 @@ class PreviewShelf:
         if not file:
             raise SpeechError(ErrorCode.MODEL_FAILED, f"Voice '{entry.name}' says nothing!")
         return bytes(file)
+
+
+def _key(entry: VoiceEntry) -> _Key:
+    # A clone's id changes with its recording.
+    return (entry.model, entry.id)
 
 
 def sentence(language: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -140,6 +142,18 @@ async def test_one_at_a_time() -> None:
     shelf = PreviewShelf(speech)  # type: ignore[arg-type]
     await asyncio.gather(*(shelf.get(entry(name)) for name in "abcabc"))
     assert (speech.most, sorted(speech.opened)) == (1, ["a", "b", "c"])
+
+
+@pytest.mark.anyio
+async def test_a_clone_that_was_made_again_is_spoken_again() -> None:
+    speech = FakeSpeech(1)
+    shelf = PreviewShelf(speech)  # type: ignore[arg-type]
+    for clone_id in ["clone-1", "clone-2", "clone-2"]:
+        facts = SimpleNamespace(id=clone_id, created_at="2026-05-04T12:00:00+00:00")
+        clone = replace(entry("mine"), clone=SimpleNamespace(facts=facts))
+        await shelf.get(clone)
+        assert shelf.updated_ms(clone) == 1_777_896_000_000
+    assert speech.opened == ["mine", "mine"]
 
 
 @pytest.mark.anyio
