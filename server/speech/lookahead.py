@@ -141,7 +141,8 @@ class Lookahead:
             if utterance is not None:
                 self._take(utterance)
             elif not self._reader.unread:
-                self._grow()
+                if self._mode != "never":
+                    self._grow()
                 return True
         return False
 
@@ -170,8 +171,8 @@ class Lookahead:
 
     def _may_begin(self) -> bool:
         """Whether a sentence is to be spoken before all of it has been written."""
-        if self._mode != "auto":
-            return self._mode == "always"
+        if self._mode == "always":
+            return True
         if self._waiting or not self._is_computed(self._current):
             return False
         dry_s = self._playback.dry_s

@@ -188,6 +188,17 @@ def test_what_is_heard_before_it_is_written_was_not_waited_for() -> None:
     assert (summary.first_audio_s, summary.text_wait_s) == (0.5, 0.5)
 
 
+def test_text_that_says_nothing_is_read_in_turns() -> None:
+    desk = Desk("auto")
+    desk.reader.feed("```\n" + "x = 1\n" * 1000 + "```\n今天天气很好。")
+    assert not desk.ahead.fill()
+    assert not desk.ahead.waiting
+    assert not desk.ahead.exhausted
+    while not desk.ahead.fill():
+        pass
+    assert len(desk.streams) == 1
+
+
 def test_a_cancel_reaches_what_is_being_written() -> None:
     desk = Desk("always")
     desk.feed("今天天气很好。我们去")
