@@ -32,6 +32,10 @@ MAX_MESSAGE_BYTES = 1 << 20
 # --- Queues ----------------------------------------------------------------------------------
 STREAM_CREDIT_S = 2.0
 """Audio of one stream that may lie between worker and encoder."""
+RECOGNITION_WINDOW_S = 10.0
+"""Audio of one stream that a recogniser has not begun to listen to."""
+RECOGNITION_REPLAY_S = 30.0
+"""Audio of one stream that is kept for another worker, while nothing has been understood of it."""
 SESSION_LOOKAHEAD_SEGMENTS = 1
 """Segments that are synthesised while another is being sent."""
 

@@ -11,27 +11,36 @@ import structlog
 
 from server.errors import ErrorCode, SpeechError
 from server.pool.clones import GivenVoices
-from server.pool.dispatch import Dispatch, Phase, PhaseMessage
+from server.pool.dispatch import (
+    AnyDispatch,
+    Phase,
+    PhaseMessage,
+    RecognitionDispatch,
+    SpeechDispatch,
+)
 from server.pool.framing import ChannelError
 from server.pool.messages import (
-    FRAME_AUDIO_S,
+    AudioTaken,
     Cancelled,
     Computed,
     Failed,
     FailureCode,
     Finished,
     FrontMessage,
+    Heard,
     Parked,
     Pcm,
     Resumed,
     Started,
 )
-from server.pool.options import ModelInfo, PoolObserver
+from server.pool.options import ModelInfo, PoolObserver, RecognizerInfo
+from server.pool.recognition_stream import RecognitionStream
 from server.pool.stream import PoolStream
+from server.pool.worker_stream import AnyStream
 
 log = structlog.get_logger()
 
-StreamMessage: TypeAlias = Pcm | PhaseMessage | Finished | Failed | Cancelled
+StreamMessage: TypeAlias = Pcm | AudioTaken | Heard | PhaseMessage | Finished | Failed | Cancelled
 
 _PUBLIC_CODES: dict[FailureCode, ErrorCode] = {
     "voice_unknown": ErrorCode.VOICE_UNKNOWN,
@@ -43,13 +52,13 @@ _PUBLIC_CODES: dict[FailureCode, ErrorCode] = {
 class StreamListener(Protocol):
     """The pool, as far as it hears of streams on workers."""
 
-    def stream_lost(self, stream: PoolStream) -> None:
+    def stream_lost(self, stream: AnyStream) -> None:
         """The worker died with it."""
 
-    def stream_returned(self, stream: PoolStream) -> None:
+    def stream_returned(self, stream: AnyStream) -> None:
         """The worker gave it back before it had begun."""
 
-    def stream_ended(self, stream: PoolStream) -> None:
+    def stream_ended(self, stream: AnyStream) -> None:
         """It has finished or failed."""
 
 
@@ -67,7 +76,7 @@ class DispatchTable:
 
     def __init__(
         self,
-        info: ModelInfo,
+        info: ModelInfo | RecognizerInfo,
         *,
         send: Callable[[FrontMessage], None],
         listener: StreamListener,
@@ -82,7 +91,7 @@ class DispatchTable:
         self._changed = changed
         self._clock = clock
         self._numbers = count(1)
-        self._dispatches: dict[int, Dispatch] = {}
+        self._dispatches: dict[int, AnyDispatch] = {}
         self._phases: Counter[Phase] = Counter()
         self._voices = GivenVoices(send)
         self.taken = 0
@@ -98,7 +107,7 @@ class DispatchTable:
 
     @property
     def parked(self) -> int:
-        """Streams that hold no slot until their listener takes audio, or more text comes."""
+        """Streams that hold no slot until their listener takes audio, or more comes in."""
         return self._phases["parked"]
 
     @property
@@ -124,30 +133,38 @@ class DispatchTable:
         capabilities = self._info.capabilities
         return capabilities.slots + capabilities.parked - self.computing - self.parked
 
-    def take(self, stream: PoolStream) -> None:
-        """Give the worker a stream."""
+    def take(self, stream: AnyStream) -> None:
+        """Give the worker a stream, of the kind that its model is for."""
         try:
-            self._check(stream)
-            if stream.clone is not None:
-                self._voices.give(stream.clone)
+            if stream.sample_rate_hz not in (None, self._info.sample_rate_hz):
+                message = f"model {self._info.name!r} has changed; try again"
+                raise SpeechError(ErrorCode.MODEL_UNAVAILABLE, message)
+            dispatch = self._dispatch(stream)
         except SpeechError as error:
             stream.fail(error)
             self._listener.stream_ended(stream)
             return
-        dispatch = Dispatch(next(self._numbers), stream, send=self._send, clock=self._clock)
         self._dispatches[dispatch.number] = dispatch
         self._phases[dispatch.phase] += 1
         self.taken += 1
-        dispatch.begin(self._info)
+        dispatch.begin()
 
-    def _check(self, stream: PoolStream) -> None:
-        name = self._info.name
-        if stream.more_text and not self._info.capabilities.text_stream:
-            message = f"model {name!r} does not take text piece by piece"
+    def _dispatch(self, stream: AnyStream) -> AnyDispatch:
+        number, rate_hz = next(self._numbers), self._info.sample_rate_hz
+        if isinstance(stream, RecognitionStream):
+            return RecognitionDispatch(number, stream, rate_hz, send=self._send, clock=self._clock)
+        if not isinstance(stream, PoolStream):
+            raise TypeError(f"a {type(stream).__name__} is nothing for a worker")
+        if stream.more_text and not self._takes_text_stream:
+            message = f"model {self._info.name!r} does not take text piece by piece"
             raise SpeechError(ErrorCode.NOT_SUPPORTED, message)
-        if stream.sample_rate_hz not in (None, self._info.sample_rate_hz):
-            message = f"model {name!r} has changed; try again"
-            raise SpeechError(ErrorCode.MODEL_UNAVAILABLE, message)
+        if stream.clone is not None:
+            self._voices.give(stream.clone)
+        return SpeechDispatch(number, stream, rate_hz, send=self._send, clock=self._clock)
+
+    @property
+    def _takes_text_stream(self) -> bool:
+        return isinstance(self._info, ModelInfo) and self._info.capabilities.text_stream
 
     def remove_voice(self, name: str) -> None:
         """Have the worker forget a clone, after the streams that it has with it."""
@@ -156,7 +173,11 @@ class DispatchTable:
 
     def _sweep_voices(self) -> None:
         if self._voices.to_sweep:
-            self._voices.sweep(d.stream.request.voice for d in self._dispatches.values())
+            self._voices.sweep(
+                dispatch.stream.request.voice
+                for dispatch in self._dispatches.values()
+                if isinstance(dispatch, SpeechDispatch)
+            )
 
     def recall(self) -> bool:
         """Ask for a stream back that waits inside the worker to begin; False if there is none."""
@@ -177,8 +198,7 @@ class DispatchTable:
     def stalled(self, timeout_s: float) -> bool:
         """Whether the worker has owed something for so long."""
         limit_s = self._clock() - timeout_s
-        frame_samples = int(self._info.sample_rate_hz * FRAME_AUDIO_S)
-        return any(d.stalled(limit_s, frame_samples) for d in self._dispatches.values())
+        return any(dispatch.stalled(limit_s) for dispatch in self._dispatches.values())
 
     # --- What the worker says --------------------------------------------------------------
 
@@ -191,9 +211,10 @@ class DispatchTable:
         dispatch = self._dispatches.get(message.stream)
         if dispatch is None:
             raise ChannelError(f"{type(message).__name__} for an unknown stream")
+        if isinstance(message, Pcm | AudioTaken | Heard):
+            self._receive_output(dispatch, message)
+            return
         match message:
-            case Pcm():
-                self._receive_pcm(dispatch, message)
             case Started() | Parked() | Resumed() | Computed():
                 self._receive_phase(dispatch, message)
             case Finished():
@@ -206,17 +227,26 @@ class DispatchTable:
                 self._end(dispatch)
                 if not dispatch.cancelled:
                     self._receive_returned(dispatch)
-        if not isinstance(message, Pcm | Started):
+        if not isinstance(message, Started):
             self._changed()
 
-    def _receive_pcm(self, dispatch: Dispatch, pcm: Pcm) -> None:
+    def _receive_output(self, dispatch: AnyDispatch, message: Pcm | AudioTaken | Heard) -> None:
+        match dispatch, message:
+            case SpeechDispatch(), Pcm():
+                self._receive_pcm(dispatch, message)
+            case RecognitionDispatch(), AudioTaken() | Heard():
+                dispatch.receive(message)
+            case _:
+                raise ChannelError(f"{type(message).__name__} for another kind of stream")
+
+    def _receive_pcm(self, dispatch: SpeechDispatch, pcm: Pcm) -> None:
         stream = dispatch.stream
         if stream.model_first_chunk_s is None and not dispatch.cancelled:
             stream.model_first_chunk_s = pcm.compute_s
             self._observer.first_chunk_computed(self._info.name, pcm.compute_s)
         dispatch.receive(pcm)
 
-    def _receive_phase(self, dispatch: Dispatch, message: PhaseMessage) -> None:
+    def _receive_phase(self, dispatch: AnyDispatch, message: PhaseMessage) -> None:
         before = dispatch.phase
         dispatch.enter(message)
         self._phases[before] -= 1
@@ -234,39 +264,39 @@ class DispatchTable:
         if self._openable < 0 and not self._phases["computing"]:
             self.recall()
 
-    def _receive_started(self, dispatch: Dispatch) -> None:
+    def _receive_started(self, dispatch: AnyDispatch) -> None:
         dispatch.recalled = False
         if not dispatch.cancelled:
             waited_s = self._clock() - dispatch.stream.offered_at_s
             dispatch.stream.started(waited_s)
             self._observer.queue_waited(self._info.name, waited_s)
 
-    def _receive_computed(self, dispatch: Dispatch, message: Computed) -> None:
+    def _receive_computed(self, dispatch: AnyDispatch, message: Computed) -> None:
         dispatch.stream.compute_s = message.compute_s
         audio_s = message.samples / self._info.sample_rate_hz
         self._observer.synthesized(self._info.name, audio_s, message.compute_s)
 
-    def _receive_failed(self, dispatch: Dispatch, message: Failed) -> None:
+    def _receive_failed(self, dispatch: AnyDispatch, message: Failed) -> None:
         if message.detail:
             log.error("model_failed", model=self._info.name, detail=message.detail)
         self._finish(dispatch, SpeechError(_PUBLIC_CODES[message.code], message.message))
 
-    def _receive_returned(self, dispatch: Dispatch) -> None:
+    def _receive_returned(self, dispatch: AnyDispatch) -> None:
         if not dispatch.recalled:
             raise ChannelError("Cancelled for a stream that was not cancelled")
         dispatch.stream.detach()
         self._listener.stream_returned(dispatch.stream)
 
-    def _end(self, dispatch: Dispatch) -> None:
+    def _end(self, dispatch: AnyDispatch) -> None:
         del self._dispatches[dispatch.number]
         self._phases[dispatch.phase] -= 1
         self._sweep_voices()
 
-    def _finish(self, dispatch: Dispatch, error: SpeechError | None) -> None:
+    def _finish(self, dispatch: AnyDispatch, error: SpeechError | None) -> None:
         if dispatch.cancelled:
             return
         if error is None:
-            dispatch.stream.finish()
+            dispatch.stream.complete()
         else:
             dispatch.stream.fail(error)
         self._listener.stream_ended(dispatch.stream)

@@ -13,7 +13,7 @@ from server.errors import ErrorCode, SpeechError
 from server.pool.group import ModelGroup
 from server.pool.options import ModelSpec, PoolObserver, PoolOptions
 from server.pool.scheduler import Scheduler
-from server.pool.stream import PoolStream
+from server.pool.worker_stream import AnyStream
 
 
 class Dispatcher:
@@ -51,7 +51,7 @@ class Dispatcher:
         self._options = options
         self._observer = observer
         self._clock = clock
-        self._scheduler: Scheduler[PoolStream] = Scheduler(clock)
+        self._scheduler: Scheduler[AnyStream] = Scheduler(clock)
 
     @property
     def queued(self) -> int:
@@ -59,11 +59,11 @@ class Dispatcher:
         return len(self._scheduler)
 
     @property
-    def streams(self) -> list[PoolStream]:
+    def streams(self) -> list[AnyStream]:
         """Segments that have not ended."""
         return [stream for group in self.groups.values() for stream in group.streams]
 
-    def accept(self, stream: PoolStream) -> None:
+    def accept(self, stream: AnyStream) -> None:
         """Take up a new segment.
 
         Raises:
@@ -91,30 +91,30 @@ class Dispatcher:
                 )
                 self._fail(overdue, _unavailable(f"model {name!r} has no ready worker"))
 
-    def _queue(self, stream: PoolStream) -> None:
+    def _queue(self, stream: AnyStream) -> None:
         self._scheduler.offer(stream, stream.model, stream.deadline_s)
         stream.offered_at_s = self._clock()
         self.groups[stream.model].loading.need()
 
-    def _fail(self, streams: Iterable[PoolStream], error: SpeechError) -> None:
+    def _fail(self, streams: Iterable[AnyStream], error: SpeechError) -> None:
         for stream in streams:
             stream.fail(error)
             self.stream_ended(stream)
 
     # --- What streams say ------------------------------------------------------------------
 
-    def reprioritize(self, stream: PoolStream, deadline_s: float) -> None:
+    def reprioritize(self, stream: AnyStream, deadline_s: float) -> None:
         """Change a waiting stream's deadline."""
         self._scheduler.update(stream, stream.model, deadline_s)
         stream.deadline_s = deadline_s
 
-    def stream_cancelled(self, stream: PoolStream) -> None:
+    def stream_cancelled(self, stream: AnyStream) -> None:
         """Forget a stream that its consumer gave up."""
         self._scheduler.remove(stream, stream.model)
         self._observer.synthesis_cancelled(stream.model)
         self.stream_ended(stream)
 
-    def stream_ended(self, stream: PoolStream) -> None:
+    def stream_ended(self, stream: AnyStream) -> None:
         """Forget a stream that has finished or failed."""
         self.groups[stream.model].stream_ended(stream)
         if not any(group.streams for group in self.groups.values()):
@@ -122,10 +122,10 @@ class Dispatcher:
 
     # --- What groups and workers say -------------------------------------------------------
 
-    def stream_lost(self, stream: PoolStream) -> None:
-        """Try a dead worker's stream again, if nothing of it was heard."""
-        if stream.heard or stream.retries >= self._options.max_retries:
-            message = "the worker that spoke this text has died"
+    def stream_lost(self, stream: AnyStream) -> None:
+        """Try a dead worker's stream again, if its consumer has nothing of it."""
+        if not stream.repeatable or stream.retries >= self._options.max_retries:
+            message = "the worker that was at it has died"
             stream.fail(SpeechError(ErrorCode.WORKER_LOST, message))
             self.stream_ended(stream)
             return
@@ -134,7 +134,7 @@ class Dispatcher:
         self._observer.segment_retried(stream.model)
         self.stream_returned(stream)
 
-    def stream_returned(self, stream: PoolStream) -> None:
+    def stream_returned(self, stream: AnyStream) -> None:
         """Queue a stream again, with its old deadline."""
         self._queue(stream)
         self.group_changed(self.groups[stream.model])

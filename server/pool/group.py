@@ -14,12 +14,12 @@ from server.errors import SpeechError
 from server.pool.dispatch_table import StreamListener
 from server.pool.enrollment import Enrollment, EnrollmentQueue
 from server.pool.loading import Loading
-from server.pool.options import ModelInfo, ModelSpec, PoolObserver, PoolOptions
+from server.pool.options import ModelSpec, PoolObserver, PoolOptions, RecognizerInfo
 from server.pool.process import PackageView
-from server.pool.remote import RemoteWorker
+from server.pool.remote import HostedInfo, RemoteWorker
 from server.pool.scheduler import roomiest
 from server.pool.seat import Seat
-from server.pool.stream import PoolStream
+from server.pool.worker_stream import AnyStream
 
 log = structlog.get_logger()
 
@@ -63,7 +63,7 @@ class ModelGroup:
         self.info = spec.info
         """None until a worker has been ready once, unless the spec knows."""
         self.seats: tuple[Seat, ...] = ()
-        self.streams: set[PoolStream] = set()
+        self.streams: set[AnyStream] = set()
         """Those that have not ended."""
         self.loading = Loading(
             spec,
@@ -160,7 +160,7 @@ class ModelGroup:
                 if worker.free_slots < 0 and worker.recall():
                     return
 
-    def stream_ended(self, stream: PoolStream) -> None:
+    def stream_ended(self, stream: AnyStream) -> None:
         """Forget a stream."""
         self.streams.discard(stream)
         self.loading.note_use()
@@ -198,7 +198,7 @@ class ModelGroup:
 
     # --- What workers say ------------------------------------------------------------------
 
-    def worker_ready(self, worker: RemoteWorker, info: ModelInfo) -> None:  # noqa: ARG002
+    def worker_ready(self, worker: RemoteWorker, info: HostedInfo) -> None:  # noqa: ARG002
         """Count on it, and give it what waits."""
         self.info = info
         self.loading.note_ready()
@@ -223,6 +223,8 @@ def _check_spec(spec: ModelSpec) -> None:
         raise ValueError(f"model {spec.name!r} needs at least one worker")
     if spec.lazy and spec.info is None:
         raise ValueError(f"model {spec.name!r} is loaded lazily, so its spec needs `info`")
+    if spec.info is not None and isinstance(spec.info, RecognizerInfo) != spec.recognizes:
+        raise ValueError(f"model {spec.name!r} is described as another kind than it is")
     if spec.info is not None and spec.info.name != spec.name:
         raise ValueError(f"model {spec.name!r} is described under the name {spec.info.name!r}")
     msgspec.json.encode(spec.options)

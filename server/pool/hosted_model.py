@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from models.base import ModelError, SpeechModel
+from models.recognition import SpeechRecognizer
 from server.pool.messages import (
     MAX_PAYLOAD_BYTES,
     AddVoice,
@@ -138,17 +139,18 @@ def _told_traceback() -> str:
     return detail
 
 
-def load_model(factory: str, options: dict[str, Any]) -> SpeechModel:
+def load_model(factory: str, options: dict[str, Any]) -> SpeechModel | SpeechRecognizer:
     """Import `package.module:Name` and call it with `options`.
 
     Raises:
         ValueError: `factory` is not of that form.
-        TypeError: what it made is no `SpeechModel`.
+        TypeError: what it made is neither `SpeechModel` nor `SpeechRecognizer`.
     """
     module_name, separator, attribute = factory.partition(":")
     if not separator:
         raise ValueError(f"factory {factory!r} is not of the form 'package.module:Name'")
     model = getattr(importlib.import_module(module_name), attribute)(**options)
-    if not isinstance(model, SpeechModel):
-        raise TypeError(f"{factory} made a {type(model).__name__}, not a SpeechModel")
+    if not isinstance(model, SpeechModel | SpeechRecognizer):
+        made = type(model).__name__
+        raise TypeError(f"{factory} made a {made}, not a SpeechModel or SpeechRecognizer")
     return model

@@ -11,6 +11,10 @@ and `Cancelled`. In between it may send `Parked` and `Resumed` in turns; a parke
 after `Resumed`, or by `Cancelled`. If its voice is a clone that the worker was not given before,
 `AddVoice` goes first; a clone that the model does not take is told by the stream's `Failed`.
 
+A recogniser's worker says `RecognizerReady` instead of `Ready`. Its streams begin with `Recognize`,
+their audio comes by `AppendAudio`, as much as the front has room for by the `AudioTaken` that it
+hears, and they send `Heard` where others send `Pcm`; all else is the same.
+
 An `Enroll` is answered by `Enrolled` or `EnrollFailed`; the front sends no second one before.
 """
 
@@ -21,6 +25,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from models.base import Capabilities, ModelErrorCode, SynthesisRequest, Voice, WordTime
+from models.recognition import RecognitionRequest, RecognizerCapabilities, Transcript
 from server.pool.framing import HEADER_BYTES, MAX_FRAME_BYTES, ChannelError
 
 FRAME_AUDIO_S = 0.25
@@ -102,6 +107,22 @@ class Enroll(msgspec.Struct, array_like=True, tag=10, frozen=True):
     transcript: str
 
 
+class Recognize(msgspec.Struct, array_like=True, tag=11, frozen=True):
+    """Listen to the audio that comes in `AppendAudio`."""
+
+    stream: int
+    request: RecognitionRequest
+
+
+class AppendAudio(msgspec.Struct, array_like=True, tag=12, frozen=True):
+    """The next piece of a stream's audio."""
+
+    stream: int
+    samples: bytes
+    """Mono float32, little endian, at the recogniser's rate."""
+    last: bool
+
+
 class Ready(msgspec.Struct, array_like=True, tag=32, frozen=True):
     """The model is loaded and warm."""
 
@@ -137,7 +158,7 @@ class Computed(msgspec.Struct, array_like=True, tag=36, frozen=True):
 
     stream: int
     samples: int
-    """All that it made, delivered or not."""
+    """All that it made, delivered or not; or listened to."""
     compute_s: float
 
 
@@ -204,6 +225,29 @@ class Incidents(msgspec.Struct, array_like=True, tag=45, frozen=True):
     counts: dict[str, int]
 
 
+class RecognizerReady(msgspec.Struct, array_like=True, tag=46, frozen=True):
+    """The recogniser is loaded and warm."""
+
+    sample_rate_hz: int
+    capabilities: RecognizerCapabilities
+
+
+class AudioTaken(msgspec.Struct, array_like=True, tag=47, frozen=True):
+    """The recogniser has begun to listen to so much more."""
+
+    stream: int
+    samples: int
+
+
+class Heard(msgspec.Struct, array_like=True, tag=48, frozen=True):
+    """What was understood."""
+
+    stream: int
+    transcript: Transcript
+    compute_s: float
+    """Time that the recogniser has computed for this stream so far, without waits for audio."""
+
+
 FrontMessage: TypeAlias = (
     Synthesize
     | AppendText
@@ -215,6 +259,8 @@ FrontMessage: TypeAlias = (
     | AddVoice
     | RemoveVoice
     | Enroll
+    | Recognize
+    | AppendAudio
 )
 """What the front sends."""
 WorkerMessage: TypeAlias = (
@@ -232,6 +278,9 @@ WorkerMessage: TypeAlias = (
     | Enrolled
     | EnrollFailed
     | Incidents
+    | RecognizerReady
+    | AudioTaken
+    | Heard
 )
 """What a worker sends."""
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from models.base import Capabilities, Voice
+from models.recognition import RecognizerCapabilities
 
 StopReason = Literal["exited", "recycled", "unloaded", "closed"]
 
@@ -18,7 +19,10 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """What requests name it by; unique in a pool."""
     factory: str
-    """Import path of a `SpeechModel` subclass, `models.espeak:EspeakModel`."""
+    """Import path of a `SpeechModel` subclass, `models.espeak:EspeakModel`, or of a
+    `SpeechRecognizer`."""
+    recognizes: bool = False
+    """It is a `SpeechRecognizer`."""
     options: dict[str, Any] = {}
     """Keyword arguments of the factory; JSON-like."""
     worker_options: tuple[dict[str, Any], ...] = ()
@@ -41,7 +45,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Start no worker before the first request; needs `info`."""
     idle_unload_s: float = 0.0
     """End all workers after so long without a stream, until the next request; 0: never."""
-    info: ModelInfo | None = None
+    info: ModelInfo | RecognizerInfo | None = None
     """What is known of the model before a worker has reported it."""
 
     def of_worker(self, number: int) -> ModelSpec:
@@ -93,6 +97,14 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     voices: tuple[Voice, ...]
 
 
+class RecognizerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a recogniser's workers reported of it."""
+
+    name: str
+    sample_rate_hz: int
+    capabilities: RecognizerCapabilities
+
+
 class PoolObserver(Protocol):
     """Hears the pool's figures, for metrics."""
 
@@ -103,7 +115,7 @@ class PoolObserver(Protocol):
         """The model's own time from the start of a synthesis to its first chunk."""
 
     def synthesized(self, model: str, audio_s: float, compute_s: float) -> None:
-        """A model is done with a segment."""
+        """A model is done with a segment, or has listened to so much audio."""
 
     def synthesis_cancelled(self, model: str) -> None:
         """A segment was cancelled before its end."""

@@ -1,42 +1,32 @@
 """One stream's way out of the worker: its audio between the model's thread and the socket.
 
 The front grants credit in samples; what exceeds it waits here. The model's thread parks when too
-much waits, and wakes when the front has taken enough or when the stream is cancelled. Whatever
-happens, exactly one of `Finished`, `Failed` and `Cancelled` is sent, by the thread that made it so.
+much waits, and wakes when the front has taken enough or when the stream is cancelled.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from models.base import ModelError, PcmChunk, Samples
-from server.pool.messages import (
-    FRAME_AUDIO_S,
-    Cancelled,
-    Computed,
-    Failed,
-    FailureCode,
-    Finished,
-    Pcm,
-    WorkerMessage,
-)
+from server.pool.messages import FRAME_AUDIO_S, Pcm, WorkerMessage
+from server.pool.outlet import Outlet
 
 _SAMPLE_BYTES = 4
 
 
-class Outbox:
-    """Frames of one stream that wait for credit, and how the stream ends.
+class Outbox(Outlet):
+    """Frames of one stream that wait for credit.
 
     Args:
         stream: the stream's number.
         sample_rate_hz: the model's.
         credit_samples: how much may be sent without further grant.
-        send: puts a message on the socket; called in order, from whichever thread made it possible.
-        forget: called once, after the stream's last message.
+        send: as in `Outlet`.
+        forget: as in `Outlet`.
     """
 
     def __init__(
@@ -48,20 +38,12 @@ class Outbox:
         send: Callable[[WorkerMessage], None],
         forget: Callable[[int], None],
     ) -> None:
-        self._stream = stream
+        super().__init__(stream, send=send, forget=forget)
         self._sample_rate_hz = sample_rate_hz
         self._frame_samples = max(1, int(sample_rate_hz * FRAME_AUDIO_S))
         self._credit_samples = credit_samples
-        self._send = send
-        self._forget = forget
         self._frames: deque[Pcm] = deque()
         self._waiting_samples = 0
-        self._made_samples = 0
-        self._changed = threading.Condition()
-        self._computed = False
-        self._ended = False
-        self.cancelled = False
-        """Set once; the model's thread looks at it after every chunk."""
 
     def put(self, chunk: PcmChunk, compute_s: float) -> None:
         """Send a chunk, as far as credit allows, in frames of at most `FRAME_AUDIO_S`.
@@ -74,9 +56,9 @@ class Outbox:
             if self.cancelled:
                 return
             self._frames.extend(self._split(samples, chunk, compute_s))
-            self._made_samples += samples.size
+            self._samples += samples.size
             self._waiting_samples += samples.size
-            self._send_within_credit()
+            self._flush()
 
     def holds(self, n_samples: int) -> bool:
         """Whether at least `n_samples`, and anything at all, wait here."""
@@ -93,47 +75,14 @@ class Outbox:
         """Allow that many samples more."""
         with self._changed:
             self._credit_samples += samples
-            self._send_within_credit()
+            self._flush()
             self._changed.notify_all()
 
-    def complete(self, compute_s: float) -> None:
-        """The model is done; `Finished` follows the last frame."""
-        with self._changed:
-            if self.cancelled:
-                self._end(Cancelled(self._stream))
-                return
-            self._computed = True
-            self._send(Computed(self._stream, self._made_samples, compute_s))
-            self._send_within_credit()
-
-    def fail(self, code: FailureCode, message: str, detail: str = "") -> None:
-        """The model broke; what still waits is dropped."""
-        with self._changed:
-            self._end(
-                Cancelled(self._stream)
-                if self.cancelled
-                else Failed(self._stream, code, message, detail)
-            )
-
-    def cancel(self) -> None:
-        """Drop what waits and wake the model's thread; it answers when it has stopped."""
-        with self._changed:
-            if self._ended:
-                return
-            self.cancelled = True
-            self._frames.clear()
-            self._waiting_samples = 0
-            self._changed.notify_all()
-            if self._computed:
-                self._end(Cancelled(self._stream))
-
-    def _end(self, message: WorkerMessage) -> None:
-        self._ended = True
+    def _drop(self) -> None:
         self._frames.clear()
-        self._send(message)
-        self._forget(self._stream)
+        self._waiting_samples = 0
 
-    def _send_within_credit(self) -> None:
+    def _flush(self) -> None:
         while self._frames:
             n_samples = len(self._frames[0].samples) // _SAMPLE_BYTES
             if n_samples > self._credit_samples:
@@ -141,8 +90,7 @@ class Outbox:
             self._credit_samples -= n_samples
             self._waiting_samples -= n_samples
             self._send(self._frames.popleft())
-        if self._computed and not self._ended:
-            self._end(Finished(self._stream))
+        super()._flush()
 
     def _split(self, samples: Samples, chunk: PcmChunk, compute_s: float) -> Iterator[Pcm]:
         """Cut a chunk into frames; a word goes with the frame in which it ends."""
@@ -150,7 +98,7 @@ class Outbox:
         for begin in range(0, samples.size or bool(words), self._frame_samples):
             part = samples[begin : begin + self._frame_samples]
             is_last = begin + part.size >= samples.size
-            end_s = (self._made_samples + begin + part.size) / self._sample_rate_hz
+            end_s = (self._samples + begin + part.size) / self._sample_rate_hz
             ended = []
             while words and (is_last or words[0].end_s <= end_s):
                 ended.append(words.popleft())

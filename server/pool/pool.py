@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from models.base import Samples, SynthesisRequest
+from models.recognition import RecognitionRequest
 from server.errors import ErrorCode, SpeechError
 from server.pool.clones import Clone
 from server.pool.dispatcher import Dispatcher
@@ -22,10 +23,12 @@ from server.pool.options import (
     ModelSpec,
     PoolObserver,
     PoolOptions,
+    RecognizerInfo,
     SilentObserver,
     StopReason,
 )
 from server.pool.process import PackageView
+from server.pool.recognition_stream import RecognitionStream
 from server.pool.seat import report_crash
 from server.pool.snapshot import PoolSnapshot, WorkerSnapshot
 from server.pool.stream import PoolStream
@@ -38,6 +41,8 @@ __all__ = [
     "PoolOptions",
     "PoolSnapshot",
     "PoolStream",
+    "RecognitionStream",
+    "RecognizerInfo",
     "SilentObserver",
     "StopReason",
     "WorkerPool",
@@ -141,8 +146,15 @@ class WorkerPool:
 
     @property
     def models(self) -> Mapping[str, ModelInfo]:
-        """What is known of the models: reported by their workers, or told by their specs."""
-        return {name: group.info for name, group in self._groups.items() if group.info is not None}
+        """What is known of the models that speak: reported by workers, or told by their specs."""
+        infos = {name: group.info for name, group in self._groups.items()}
+        return {name: info for name, info in infos.items() if isinstance(info, ModelInfo)}
+
+    @property
+    def recognizers(self) -> Mapping[str, RecognizerInfo]:
+        """The same of those that listen."""
+        infos = {name: group.info for name, group in self._groups.items()}
+        return {name: info for name, info in infos.items() if isinstance(info, RecognizerInfo)}
 
     @property
     def queued(self) -> int:
@@ -191,12 +203,7 @@ class WorkerPool:
         if clone is not None and clone.voice.name != request.voice:
             raise ValueError(f"clone {clone.voice.name!r} for a request of {request.voice!r}")
         group = self._open_group(model)
-        if self.queued >= self._options.max_queued and group.roomiest() is None:
-            raise SpeechError(
-                ErrorCode.CAPACITY_EXCEEDED,
-                "too much text is waiting to be spoken; try again later",
-                retry_after_s=_RETRY_AFTER_S,
-            )
+        self._check_queue(group, "too much text is waiting to be spoken; try again later")
         stream = PoolStream(
             self._dispatcher,
             model=model,
@@ -210,11 +217,48 @@ class WorkerPool:
         self._dispatcher.accept(stream)
         return stream
 
-    def _open_group(self, model: str) -> ModelGroup:
+    def recognize(
+        self, model: str, request: RecognitionRequest, *, deadline_s: float
+    ) -> RecognitionStream:
+        """Have audio listened to, which follows by `RecognitionStream.append`.
+
+        If its worker dies it begins anew elsewhere, as long as nothing has been understood and the
+        audio is not long.
+
+        Args:
+            model: a recogniser's name.
+            request: what to listen for.
+            deadline_s: when it is to begin, on the pool's clock.
+
+        Raises:
+            SpeechError: CAPACITY_EXCEEDED if the queue is full, MODEL_UNAVAILABLE if there is no
+                such recogniser or nothing is known of it yet, SHUTTING_DOWN after `close`.
+            ValueError: the deadline is not finite.
+        """
+        group = self._open_group(model, recognizes=True)
+        if group.info is None:
+            message = f"recogniser {model!r} is not loaded yet; try again"
+            raise SpeechError(ErrorCode.MODEL_UNAVAILABLE, message, retry_after_s=_RETRY_AFTER_S)
+        self._check_queue(group, "too much audio is waiting to be heard; try again later")
+        stream = RecognitionStream(
+            self._dispatcher,
+            model=model,
+            request=request,
+            sample_rate_hz=group.info.sample_rate_hz,
+            deadline_s=deadline_s,
+        )
+        self._dispatcher.accept(stream)
+        return stream
+
+    def _check_queue(self, group: ModelGroup, refusal: str) -> None:
+        if self.queued >= self._options.max_queued and group.roomiest() is None:
+            raise SpeechError(ErrorCode.CAPACITY_EXCEEDED, refusal, retry_after_s=_RETRY_AFTER_S)
+
+    def _open_group(self, model: str, *, recognizes: bool = False) -> ModelGroup:
         if self._closing:
             raise _shutting_down()
         group = self._groups.get(model)
-        if group is None:
+        if group is None or group.spec.recognizes != recognizes:
             raise SpeechError(ErrorCode.MODEL_UNAVAILABLE, f"there is no model {model!r}")
         return group
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import structlog
 
@@ -13,12 +13,20 @@ from server.pool.channel import Channel
 from server.pool.dispatch_table import DispatchTable, StreamListener
 from server.pool.enrollment import Enrollment, WorkerEnrollment
 from server.pool.framing import ChannelError
-from server.pool.options import ModelInfo, ModelSpec, PoolObserver, PoolOptions, StopReason
+from server.pool.options import (
+    ModelInfo,
+    ModelSpec,
+    PoolObserver,
+    PoolOptions,
+    RecognizerInfo,
+    StopReason,
+)
 from server.pool.process import PackageView, WorkerProcess
-from server.pool.stream import PoolStream
+from server.pool.worker_stream import AnyStream
 
 log = structlog.get_logger()
 
+HostedInfo: TypeAlias = ModelInfo | RecognizerInfo
 WorkerState = Literal["starting", "ready", "draining", "dead"]
 
 _EOF_PATIENCE_S = 1.0
@@ -31,7 +39,7 @@ class WorkerStartError(Exception):
 class WorkerListener(Protocol):
     """The model's group, as far as it hears of its workers."""
 
-    def worker_ready(self, worker: RemoteWorker, info: ModelInfo) -> None:
+    def worker_ready(self, worker: RemoteWorker, info: HostedInfo) -> None:
         """It takes segments from now on."""
 
     def worker_changed(self, worker: RemoteWorker) -> None:
@@ -65,7 +73,7 @@ class RemoteWorker:
     ) -> None:
         self.spec = spec
         self.state: WorkerState = "starting"
-        self.info: ModelInfo | None = None
+        self.info: HostedInfo | None = None
         self.last_error = ""
         self.rss_bytes = 0
         self.gone = asyncio.Event()
@@ -211,7 +219,7 @@ class RemoteWorker:
         """
         return self._table.room if self._table is not None and self.state == "ready" else 0
 
-    def take(self, stream: PoolStream) -> None:
+    def take(self, stream: AnyStream) -> None:
         """Give it a segment."""
         if self._table is None:
             raise RuntimeError("work for a worker that is not ready")
@@ -254,7 +262,22 @@ class RemoteWorker:
         self._silent_checks = 0
         match message:
             case messages.Ready():
-                self._receive_ready(message)
+                self._receive_ready(
+                    ModelInfo(
+                        name=self.spec.name,
+                        sample_rate_hz=message.sample_rate_hz,
+                        capabilities=message.capabilities,
+                        voices=message.voices,
+                    )
+                )
+            case messages.RecognizerReady():
+                self._receive_ready(
+                    RecognizerInfo(
+                        name=self.spec.name,
+                        sample_rate_hz=message.sample_rate_hz,
+                        capabilities=message.capabilities,
+                    )
+                )
             case messages.StartFailed():
                 self.last_error = message.message
             case messages.Pong():
@@ -270,15 +293,15 @@ class RemoteWorker:
                     raise ChannelError("audio came before the worker was ready")
                 self._table.receive(message)
 
-    def _receive_ready(self, message: messages.Ready) -> None:
-        self.info = ModelInfo(
-            name=self.spec.name,
-            sample_rate_hz=message.sample_rate_hz,
-            capabilities=message.capabilities,
-            voices=message.voices,
-        )
+    def _receive_ready(self, info: HostedInfo) -> None:
+        if isinstance(info, RecognizerInfo) != self.spec.recognizes:
+            wanted = "recogniser" if self.spec.recognizes else "speech model"
+            self.last_error = f"{self.spec.factory} is no {wanted}"
+            self._reported.set()
+            return
+        self.info = info
         self._table = DispatchTable(
-            self.info,
+            info,
             send=self._channel.send,
             listener=self._streams,
             observer=self._observer,
@@ -288,7 +311,7 @@ class RemoteWorker:
         self.state = "ready"
         self._reported.set()
         log.info("worker_ready", model=self.spec.name, pid=self.pid)
-        self._listener.worker_ready(self, self.info)
+        self._listener.worker_ready(self, info)
 
     def _lost(self, reason: str) -> None:
         self.last_error = self.last_error or reason

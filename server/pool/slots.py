@@ -1,10 +1,10 @@
 """Who computes in a worker: its slots, and the line of streams that want one.
 
 A stream keeps one thread from its first chunk to its last, but not its slot: while it waits for
-its listener or for text it is parked, and another stream computes. Whoever begins and whoever goes
-on stand in one line, first come, first served. At most `Capabilities.parked` streams are open
-besides those in slots; beyond that, who wants to begin lets those pass who go on, because only
-they can end it.
+its listener, for text or for audio it is parked, and another stream computes. Whoever begins and
+whoever goes on stand in one line, first come, first served. At most `Capabilities.parked` streams
+are open besides those in slots; beyond that, who wants to begin lets those pass who go on, because
+only they can end it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from models.base import Capabilities
-from server.pool.hosted_stream import HostedStream
+from models.recognition import RecognizerCapabilities
+from server.pool.hosted_stream import AnyTask
 from server.pool.messages import Parked, Resumed, WorkerMessage
 
 
@@ -35,8 +36,8 @@ class Slots:
         self._send = send
         self._free = 0
         self._max_open = 0
-        self._line: deque[HostedStream] = deque()
-        self._begun: deque[HostedStream] = deque()
+        self._line: deque[AnyTask] = deque()
+        self._begun: deque[AnyTask] = deque()
         self._open = 0
         self._threads = 0
         self._closed = False
@@ -44,7 +45,7 @@ class Slots:
 
     # --- The main thread -------------------------------------------------------------------
 
-    def open(self, capabilities: Capabilities) -> None:
+    def open(self, capabilities: Capabilities | RecognizerCapabilities) -> None:
         """Begin to hand out slots."""
         with self._changed:
             self._free = capabilities.slots
@@ -63,13 +64,13 @@ class Slots:
 
     # --- The reader's thread ---------------------------------------------------------------
 
-    def enter(self, stream: HostedStream) -> None:
+    def enter(self, stream: AnyTask) -> None:
         """Let a new stream stand in line."""
         with self._changed:
             self._line.append(stream)
             self._hand_out()
 
-    def leave(self, stream: HostedStream) -> bool:
+    def leave(self, stream: AnyTask) -> bool:
         """Take a stream out of the line; False if it has begun."""
         with self._changed:
             if stream.begun or stream not in self._line:
@@ -84,7 +85,7 @@ class Slots:
 
     # --- The streams' threads --------------------------------------------------------------
 
-    def next_stream(self) -> HostedStream:
+    def next_stream(self) -> AnyTask:
         """Wait for a stream that has just got a slot, and make it this thread's."""
         with self._changed:
             self._changed.wait_for(lambda: self._begun)
@@ -92,14 +93,14 @@ class Slots:
         stream.thread = threading.get_ident()
         return stream
 
-    def end(self, stream: HostedStream) -> None:
+    def end(self, stream: AnyTask) -> None:
         """The model is done with a stream, whether it holds a slot or not."""
         with self._changed:
             self._open -= 1
             self._give_back(stream)
 
     @contextmanager
-    def parked(self, stream: HostedStream) -> Iterator[None]:
+    def parked(self, stream: AnyTask) -> Iterator[None]:
         """Hold no slot meanwhile; afterwards hold one again, unless the stream is cancelled."""
         # A model may read its text in a thread of its own and compute meanwhile; only the thread
         # that pulls its chunks can tell that it stands still.
@@ -113,7 +114,7 @@ class Slots:
         with self._changed:
             self._line.append(stream)
             self._hand_out()
-            self._changed.wait_for(lambda: stream.holds_slot or stream.outbox.cancelled)
+            self._changed.wait_for(lambda: stream.holds_slot or stream.outlet.cancelled)
             if not stream.holds_slot:
                 self._line.remove(stream)
                 return
@@ -121,7 +122,7 @@ class Slots:
 
     # --- Under the lock --------------------------------------------------------------------
 
-    def _give_back(self, stream: HostedStream) -> None:
+    def _give_back(self, stream: AnyTask) -> None:
         if stream.holds_slot:
             stream.holds_slot = False
             self._free += 1
@@ -136,11 +137,11 @@ class Slots:
                 self._begin(stream)
         self._changed.notify_all()
 
-    def _first_in_line(self) -> HostedStream | None:
+    def _first_in_line(self) -> AnyTask | None:
         has_room = self._open < self._max_open
         return next((stream for stream in self._line if stream.begun or has_room), None)
 
-    def _begin(self, stream: HostedStream) -> None:
+    def _begin(self, stream: AnyTask) -> None:
         stream.begun = True
         self._begun.append(stream)
         self._open += 1

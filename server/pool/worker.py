@@ -20,22 +20,29 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
 from typing import Any, NoReturn, TypeAlias
 
 import msgspec
 
-from models.base import ModelError, PcmChunk, SpeechModel
+from models.base import ModelError, SpeechModel
+from models.recognition import SpeechRecognizer
 from server.pool import messages
 from server.pool.framing import ChannelError, FrameBuffer
 from server.pool.hosted_model import HostedModel, load_model
-from server.pool.hosted_stream import HostedStream, Stopwatch
+from server.pool.hosted_recognizer import HostedRecognizer
+from server.pool.hosted_stream import AnyTask, HostedRecognition, HostedStream, Stopwatch
 from server.pool.outbox import Outbox
+from server.pool.outlet import TranscriptOutlet
 from server.pool.slots import Slots
 
 _StreamOrder: TypeAlias = (
-    messages.AppendText | messages.GrantCredit | messages.Cancel | messages.Recall
+    messages.AppendText
+    | messages.AppendAudio
+    | messages.GrantCredit
+    | messages.Cancel
+    | messages.Recall
 )
+_Hosted: TypeAlias = HostedModel | HostedRecognizer
 
 _CLOSE_WAIT_S = 1.0
 _PR_SET_PDEATHSIG = 1
@@ -60,8 +67,8 @@ class Worker:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._send_lock = threading.Lock()
-        self._hosted: HostedModel | None = None
-        self._streams: dict[int, HostedStream] = {}
+        self._hosted: _Hosted | None = None
+        self._streams: dict[int, AnyTask] = {}
         self._slots = Slots(start_thread=self._start_thread, send=self._send)
         self._close_asked = threading.Event()
 
@@ -72,17 +79,21 @@ class Worker:
             model = load_model(order.factory, order.options)
             if order.warm_up:
                 model.warm_up()
-            ready = messages.Ready(model.sample_rate_hz, model.capabilities, tuple(model.voices()))
+            ready = _ready(model)
         except Exception as error:
             self._send(messages.StartFailed(f"{type(error).__name__}: {error}"))
             raise
-        hosted = self._hosted = HostedModel(model, self._send)
+        hosted = self._hosted = (
+            HostedModel(model, self._send)
+            if isinstance(model, SpeechModel)
+            else HostedRecognizer(model)
+        )
         self._slots.open(model.capabilities)
         self._send(ready)
         self._close_asked.wait()
         self._close(hosted)
 
-    def _close(self, hosted: HostedModel) -> None:
+    def _close(self, hosted: _Hosted) -> None:
         self._slots.close()
         for stream in list(self._streams.values()):
             stream.cancel()
@@ -117,57 +128,81 @@ class Worker:
     def _receive(self, message: messages.FrontMessage) -> None:
         match message:
             case messages.Synthesize():
-                self._accept(message)
+                self._speak(message)
+            case messages.Recognize():
+                self._listen(message)
             case messages.Ping():
                 self._send(messages.Pong())
             case messages.Close():
                 self._close_asked.set()
             case messages.AddVoice():
-                self._loaded_model().add_voice(message)
+                self._speaker().add_voice(message)
             case messages.RemoveVoice():
-                self._loaded_model().remove_voice(message.name)
+                self._speaker().remove_voice(message.name)
             case messages.Enroll():
-                self._loaded_model().enroll(message)
+                self._speaker().enroll(message)
             case _:
                 # A stream that is not here any more has ended while the message was under way.
                 if (hosted := self._streams.get(message.stream)) is not None:
                     self._receive_for(hosted, message)
 
-    def _receive_for(self, hosted: HostedStream, message: _StreamOrder) -> None:
-        match message:
-            case messages.GrantCredit():
+    def _receive_for(self, hosted: AnyTask, message: _StreamOrder) -> None:
+        match message, hosted:
+            case messages.GrantCredit(), HostedStream():
                 hosted.outbox.grant(message.samples)
-            case messages.AppendText():
+            case messages.AppendText(), HostedStream():
                 hosted.append_text(message.text, last=message.last)
-            case messages.Cancel():
+            case messages.AppendAudio(), HostedRecognition():
+                hosted.append_audio(message.samples, last=message.last)
+            case messages.Cancel(), _:
                 if not self._give_back(hosted):
                     hosted.cancel()
                     self._slots.note_cancelled()
-            case messages.Recall():
+            case messages.Recall(), _:
                 self._give_back(hosted)
+            case _:
+                raise ChannelError(f"{type(message).__name__} for another kind of stream")
 
-    def _loaded_model(self) -> HostedModel:
+    def _loaded(self) -> _Hosted:
         if self._hosted is None:
             raise ChannelError("work came before the worker was ready")
         return self._hosted
 
-    def _accept(self, order: messages.Synthesize) -> None:
-        hosted_model = self._loaded_model()
-        if (refusal := hosted_model.take_up_voice(order)) is not None:
+    def _speaker(self) -> HostedModel:
+        hosted = self._loaded()
+        if not isinstance(hosted, HostedModel):
+            raise ChannelError("a recogniser was asked to speak")
+        return hosted
+
+    def _speak(self, order: messages.Synthesize) -> None:
+        speaker = self._speaker()
+        if (refusal := speaker.take_up_voice(order)) is not None:
             self._send(refusal)
             return
         outbox = Outbox(
             order.stream,
-            sample_rate_hz=hosted_model.model.sample_rate_hz,
+            sample_rate_hz=speaker.model.sample_rate_hz,
             credit_samples=order.credit_samples,
             send=self._send,
             forget=self._forget,
         )
-        hosted = HostedStream(order, outbox, self._slots.parked)
-        self._streams[order.stream] = hosted
-        self._slots.enter(hosted)
+        self._accept(HostedStream(order, outbox, self._slots.parked))
 
-    def _give_back(self, hosted: HostedStream) -> bool:
+    def _listen(self, order: messages.Recognize) -> None:
+        hosted = self._loaded()
+        if not isinstance(hosted, HostedRecognizer):
+            raise ChannelError("a speech model was asked to listen")
+        outlet = TranscriptOutlet(order.stream, send=self._send, forget=self._forget)
+        rate_hz = hosted.model.sample_rate_hz
+        self._accept(
+            HostedRecognition(order, outlet, sample_rate_hz=rate_hz, park=self._slots.parked)
+        )
+
+    def _accept(self, stream: AnyTask) -> None:
+        self._streams[stream.id] = stream
+        self._slots.enter(stream)
+
+    def _give_back(self, hosted: AnyTask) -> bool:
         """Drop a stream that no slot has taken up yet."""
         if not self._slots.leave(hosted):
             return False
@@ -186,65 +221,45 @@ class Worker:
     def _serve_streams(self) -> NoReturn:
         try:
             while True:
-                self._serve_one(self._loaded_model())
+                self._serve_one(self._loaded())
         except BaseException:  # noqa: BLE001 - a process without its slots must not look alive
             traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
 
-    def _serve_one(self, hosted: HostedModel) -> None:
+    def _serve_one(self, hosted: _Hosted) -> None:
         stream = self._slots.next_stream()
         self._send(messages.Started(stream.id))
-        self._synthesize(hosted, stream)
+        self._compute(hosted, stream)
         self._slots.end(stream)
 
-    def _synthesize(self, hosted: HostedModel, stream: HostedStream) -> None:
+    def _compute(self, hosted: _Hosted, stream: AnyTask) -> None:
         """Run one stream to its end; nothing that the model raises leaves here."""
-        outbox = stream.outbox
+        outlet = stream.outlet
         stopwatch = Stopwatch(stream.feed)
         try:
             try:
-                self._pull(hosted.model, stream, stopwatch)
+                stream.pull(hosted.model, stopwatch)
             finally:
                 # Before the stream's last message, so that whoever has heard it finds them counted.
                 hosted.tell_incidents()
         except ModelError as error:
             if error.code == "text_unspeakable":
-                outbox.complete(stopwatch.compute_s)
+                outlet.complete(stopwatch.compute_s)
             else:
-                outbox.fail(error.code, error.message)
+                outlet.fail(error.code, error.message)
         except Exception:  # noqa: BLE001 - whatever a model raises ends its stream, not the worker
-            detail = "" if outbox.cancelled else traceback.format_exc()
+            detail = "" if outlet.cancelled else traceback.format_exc()
             sys.stderr.write(detail)
-            outbox.fail("failed", "the model failed", detail)
+            outlet.fail("failed", "the model failed", detail)
         else:
-            outbox.complete(stopwatch.compute_s)
-
-    def _pull(self, model: SpeechModel, stream: HostedStream, stopwatch: Stopwatch) -> None:
-        run_ahead_samples = int(model.capabilities.run_ahead_s * model.sample_rate_hz)
-        outbox = stream.outbox
-        with stopwatch:
-            chunks = model.synthesize(stream.request, stream.text)
-        try:
-            while not outbox.cancelled:
-                with stopwatch:
-                    chunk = next(chunks, None)
-                if chunk is None:
-                    return
-                outbox.put(chunk, stopwatch.compute_s)
-                if outbox.holds(run_ahead_samples):
-                    # Half of it, so that a slot is not taken and given back for every frame.
-                    with self._slots.parked(stream):
-                        outbox.wait_for_room(run_ahead_samples // 2)
-        finally:
-            _close_iterator(chunks)
+            outlet.complete(stopwatch.compute_s)
 
 
-def _close_iterator(chunks: Iterator[PcmChunk]) -> None:
-    """Close a generator; a plain iterator has nothing to close."""
-    close = getattr(chunks, "close", None)
-    if close is not None:
-        close()
+def _ready(model: SpeechModel | SpeechRecognizer) -> messages.Ready | messages.RecognizerReady:
+    if isinstance(model, SpeechRecognizer):
+        return messages.RecognizerReady(model.sample_rate_hz, model.capabilities)
+    return messages.Ready(model.sample_rate_hz, model.capabilities, tuple(model.voices()))
 
 
 def main() -> None:

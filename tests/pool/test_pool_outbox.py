@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.base import ModelError, PcmChunk, WordTime
+from server.pool.feed import FeedCancelledError, TextFeed
 from server.pool.messages import Cancelled, Computed, Failed, Finished, Pcm
 from server.pool.outbox import Outbox
-from server.pool.text_feed import TextCancelledError, TextFeed
 
 RATE_HZ = 1000
 FRAME_SAMPLES = 250
@@ -197,7 +197,7 @@ def test_a_cancelled_feed_raises_even_with_text_left():
     feed = TextFeed(never_parks)
     feed.append("a", last=False)
     feed.cancel()
-    with pytest.raises(TextCancelledError):
+    with pytest.raises(FeedCancelledError):
         next(feed)
 
 

@@ -66,15 +66,18 @@ async def test_a_worker_imports_little_of_ours(bench):
         [
             "models",
             "models.base",
+            "models.recognition",
             "server",
             "server.pool",
+            "server.pool.feed",
             "server.pool.framing",
             "server.pool.hosted_model",
+            "server.pool.hosted_recognizer",
             "server.pool.hosted_stream",
             "server.pool.messages",
             "server.pool.outbox",
+            "server.pool.outlet",
             "server.pool.slots",
-            "server.pool.text_feed",
         ]
     )
     assert await look(bench, "[m for m in ('asyncio', 'structlog') if m in sys.modules]") == "[]"
