@@ -17,7 +17,9 @@ async def healthz(_request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """200 when every model has a worker that can speak, else 503 with what is missing."""
+    """200 when every model that is to be loaded has a worker that can speak, else 503 with what is
+    missing; a model that is loaded for its first request, or was unloaded, is not waited for.
+    """  # noqa: D205
     services: Services = request.app.state.services
     if services.draining:
         return JSONResponse({"status": "draining"}, 503)

@@ -3,7 +3,7 @@
 import { element } from "./dom.js";
 
 const EVERY_MS = 2000;
-const LAMPS = { ready: "good", starting: "warn", stopping: "warn" };
+const LAMPS = { ready: "good", starting: "warn", stopping: "warn", unloaded: "idle" };
 const DOCS = "https://github.com/cosystream/cosystream/tree/main/docs";
 
 export class AdminStrip {
