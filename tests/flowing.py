@@ -24,6 +24,7 @@ class FlowingSocket:
         self._connecting = connect(url, ping_interval=None, **options)
         self.received: list[dict[str, Any] | bytes] = []
         self.task_id = ""
+        self.patience_s = PATIENCE_S
         self.socket: ClientConnection
 
     async def __aenter__(self) -> Self:
@@ -59,7 +60,7 @@ class FlowingSocket:
         await self.send("StopSynthesis", payload or None)
 
     async def receive(self) -> dict[str, Any] | bytes:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self.patience_s):
             frame = await self.socket.recv()
         message = frame if isinstance(frame, bytes) else json.loads(frame)
         self.received.append(message)
