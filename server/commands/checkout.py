@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,7 @@ def clone(home: Path, say: Callable[[str], None]) -> None:
         fresh = Path(folder) / "checkout"
         _git("clone", "--no-checkout", REPOSITORY, str(fresh))
         _git("-C", str(fresh), "checkout", "--detach", COMMIT)
-        _git("-C", str(fresh), "submodule", "update", "--init", "--recursive")
+        _git("-C", str(fresh), "submodule", "update", "--init", "--recursive", "--depth=1")
         _check(fresh)
         if home.is_dir():
             home.rmdir()
@@ -77,6 +78,8 @@ def _git(*arguments: str) -> None:
     result = subprocess.run(  # noqa: S603 - arguments are paths, URLs and commits
         ["git", *arguments],  # noqa: S607 - whichever git the operator has
         stdout=sys.stderr,
+        # A host that wants a name and a password has not what we look for.
+        env={**os.environ, "GIT_TERMINAL_PROMPT": "0"},
         check=False,
     )
     if result.returncode != 0:

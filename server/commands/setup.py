@@ -69,11 +69,13 @@ def setup_cosyvoice(
         processor=_processor(cpu=cpu, cuda=cuda),
         say=_say,
     )
+    # First what may be out of reach, then what takes long.
+    home = _bring_checkout(settings, home, clone=clone)
     made = plan.make()
     if not made:
         _say(f"the environment in {plan.directory} is up to date")
-    package = _prepare_package(settings, plan.interpreter, home, clone=clone)
-    if made or clone or home is not None:
+    package = _OfficialPackage(home) if home else _find_package(settings, plan.interpreter)
+    if made or home:
         _verify(plan, package)
         plan.finish()
     _tell_settings(settings, plan, package)
@@ -94,19 +96,20 @@ def _processor(*, cpu: bool, cuda: Literal["12", "13"] | None) -> Processor:
     return driver_processor()
 
 
-def _prepare_package(
-    settings: Settings, interpreter: Path, home: Path | None, *, clone: bool
-) -> _OfficialPackage:
+def _bring_checkout(settings: Settings, home: Path | None, *, clone: bool) -> Path | None:
+    """The checkout that was asked for, whole; None if none was."""
     if home is not None:
         home = home.expanduser().absolute()
     if clone:
         named = Path(settings.cosyvoice_home).expanduser() if settings.cosyvoice_home else None
         home = (home or named or default_home(settings)).absolute()
         checkout.clone(home, _say)
-        return _OfficialPackage(home)
-    if home is not None:
+    elif home is not None:
         checkout.verify(home, _say)
-        return _OfficialPackage(home)
+    return home
+
+
+def _find_package(settings: Settings, interpreter: Path) -> _OfficialPackage:
     try:
         return _OfficialPackage(find_home(settings, interpreter))
     except SettingsError as error:
