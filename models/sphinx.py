@@ -46,7 +46,7 @@ class SphinxRecognizer(SpeechRecognizer):
     name = "sphinx"
     sample_rate_hz = _SAMPLE_RATE_HZ
 
-    def __init__(self, phrases: Sequence[str] = (), slots: int = 1, parked: int = 3) -> None:
+    def __init__(self, phrases: Sequence[str] = (), slots: int = 1, parked: int = 7) -> None:
         self.capabilities = RecognizerCapabilities(
             slots=slots, parked=parked, languages=(_LANGUAGE,)
         )

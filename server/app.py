@@ -19,6 +19,7 @@ from server.endpoints import (
     nls_rest,
     operations,
     pages,
+    qiniu_asr,
     qiniu_tts,
     qiniu_voices,
     voice_library,
@@ -26,14 +27,17 @@ from server.endpoints import (
 )
 from server.endpoints.flowing import flowing_speech
 from server.endpoints.services import Services
+from server.fetching import Fetcher
 from server.metrics import Metrics
 from server.model_kinds import model_spec
-from server.pool.options import PoolOptions
+from server.pool.options import ModelSpec, PoolOptions
 from server.pool.pool import WorkerPool
+from server.recognizer_kinds import recognizer_spec
 from server.settings import Settings
 from server.speech import normalizer
 from server.speech.cloning import VoiceCloning
 from server.speech.previews import PreviewShelf
+from server.speech.recognition import RecognitionService
 from server.speech.service import SpeechService
 from server.speech.voices import AliasTable
 
@@ -48,7 +52,7 @@ def build_app(settings: Settings) -> Starlette:
     """
     metrics = Metrics()
     pool = WorkerPool(
-        [model_spec(model, settings) for model in settings.models],
+        _model_specs(settings),
         options=PoolOptions(
             max_queued=settings.max_queued_segments,
             start_timeout_s=settings.worker_start_timeout_s,
@@ -76,10 +80,25 @@ def build_app(settings: Settings) -> Starlette:
             # A model that is loaded for the first recording has its time for that, too.
             timeout_s=settings.worker_start_timeout_s + _ENROLL_TIMEOUT_S,
         ),
+        recognition=RecognitionService(
+            pool,
+            settings.recognizer.name,
+            admission=speech.admission,
+            accounts=accounts,
+            metrics=metrics,
+            log_texts=settings.log_texts,
+        ),
+        fetcher=Fetcher(settings.fetch_networks),
     )
     app = Starlette(routes=_routes(), middleware=_middleware(settings), lifespan=_lifespan)
     app.state.services = services
     return app
+
+
+def _model_specs(settings: Settings) -> list[ModelSpec]:
+    specs = [model_spec(model, settings) for model in settings.models]
+    recognizer = recognizer_spec(settings.recognizer)
+    return [*specs, recognizer] if recognizer is not None else specs
 
 
 def _routes() -> list[BaseRoute]:
@@ -112,6 +131,8 @@ def _qiniu_routes(version: str) -> list[BaseRoute]:
         Route(f"{version}/voice/list", qiniu_voices.list_voices),
         Route(f"{version}/voice/tts", qiniu_tts.synthesize, methods=["POST"]),
         WebSocketRoute(f"{version}/voice/tts", qiniu_tts.stream_speech),
+        Route(f"{version}/voice/asr", qiniu_asr.recognize, methods=["POST"]),
+        WebSocketRoute(f"{version}/voice/asr", qiniu_asr.stream_recognition),
         Route(version + qiniu_voices.PREVIEW_PATH, qiniu_voices.preview),
     ]
 

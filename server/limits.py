@@ -19,6 +19,15 @@ MAX_RECORDING_BYTES = 20 << 20
 MAX_RECORDING_S = 60.0
 """Of the audio in it, silence included."""
 
+MAX_HEARD_S = 300.0
+"""Of a recording that is to be recognised."""
+FETCH_TIMEOUT_S = 20.0
+"""For a recording that a client names by its URL."""
+RECOGNITION_WAIT_S = 30.0
+"""How long a live stream waits for a recogniser that takes none of its audio."""
+RECOGNITION_TIMEOUT_S = 300.0
+"""For a whole recording, from its first sample to its text."""
+
 # --- Text ------------------------------------------------------------------------------------
 MAX_PIECE_CHARACTERS = 20_000
 """Characters of one RunSynthesis, a Han character counting 2 (newest NLS page)."""

@@ -56,6 +56,7 @@ class Metrics:
         self._sessions = self._counter("sessions", "Tasks that ended.", ["protocol", "outcome"])
         self._refused = self._counter("sessions_refused", "Tasks that did not start.", ["code"])
         self._audio = self._counter("audio_seconds", "Speech sent.")
+        self._heard = self._counter("heard_seconds", "Audio that came to be recognised.")
         self._characters = self._counter("characters", "Characters of text taken.")
         self._key_characters = self._counter(
             "key_characters", "Characters of text taken from a key.", ["key"]
@@ -105,6 +106,12 @@ class Metrics:
             self._added.observe(summary.added_latency_s)
         if summary.audio_s > 0:
             self._factor.observe(summary.synthesis_s / summary.audio_s)
+
+    def recognition_ended(self, protocol: str, outcome: str, audio_s: float) -> None:
+        """A task of listening is over: completed, cancelled, or the code of its error."""
+        self._active.dec()
+        self._sessions.labels(protocol, outcome).inc()
+        self._heard.inc(audio_s)
 
     def session_refused(self, code: ErrorCode) -> None:
         """A task was not admitted."""

@@ -8,13 +8,22 @@ in `docs/operations.md`; a test compares the two.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -43,14 +52,14 @@ class SettingsError(Exception):
     """The settings cannot be used; the message names the field and where it came from."""
 
 
-class ModelSettings(BaseModel):
-    """One model to host."""
+_MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+class HostedSettings(BaseModel):
+    """What is said of anything that worker processes host."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    kind: str = "espeak"
-    """A built-in kind (`espeak`), or `package.module:Class` of any `models.base.SpeechModel`."""
     options: dict[str, Any] = Field(default_factory=dict)
     workers: int = Field(default=0, ge=0, le=64)
     """Processes; 0 chooses by the number of processors."""
@@ -59,16 +68,35 @@ class ModelSettings(BaseModel):
     environment: dict[str, str] = Field(default_factory=dict)
     max_requests: int = Field(default=0, ge=0)
     max_rss_bytes: int = Field(default=0, ge=0)
-    load: Literal["start", "lazy"] = "start"
-    """`lazy`: not before somebody asks for one of its voices."""
     idle_unload_s: float = Field(default=0.0, ge=0)
     """End its workers after so long without work, until the next request; 0: never."""
     warm_up: bool = True
-    """Speak something before the first request, which then is as fast as the second."""
+    """Do something before the first request, which then is as fast as the second."""
+
+
+class ModelSettings(HostedSettings):
+    """One model to host."""
+
+    name: str = Field(pattern=_MODEL_NAME)
+    kind: str = "espeak"
+    """A built-in kind (`espeak`), or `package.module:Class` of any `models.base.SpeechModel`."""
+    load: Literal["start", "lazy"] = "start"
+    """`lazy`: not before somebody asks for one of its voices."""
     text_stream: TextStreamMode = "auto"
     """Whether text goes into the model while it is still being written, in models that can."""
     voice_text_stream: dict[str, TextStreamMode] = Field(default_factory=dict)
     """The same for single voices."""
+
+
+class RecognizerSettings(HostedSettings):
+    """The recogniser to host."""
+
+    name: str = Field(default="asr", pattern=_MODEL_NAME)
+    kind: str = "sphinx"
+    """`sphinx` (embedded), `sensevoice`, `none`, or `package.module:Class` of any
+    `models.recognition.SpeechRecognizer`."""
+    load: Literal["auto", "start", "lazy"] = "auto"
+    """`lazy`: not before somebody has something to be heard; `auto`: so, for the built-in kinds."""
 
 
 def _split(value: object) -> object:
@@ -98,6 +126,7 @@ class Settings(BaseSettings):
     models: list[ModelSettings] = Field(
         default_factory=lambda: [ModelSettings(name="espeak", kind="espeak")]
     )
+    recognizer: RecognizerSettings = Field(default_factory=RecognizerSettings)
     voice_aliases: str = ""
     """A TOML file with more aliases."""
     data_directory: str = ""
@@ -117,6 +146,8 @@ class Settings(BaseSettings):
     )
     token_refusal: Literal["task_failed", "handshake"] = "task_failed"  # noqa: S105 - no secret
     require_appkey: bool = False
+    fetch_networks: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """CIDR networks from which recordings may be fetched although they are not public."""
 
     # --- How much at once ---
     max_sessions: int = Field(default=256, ge=1)
@@ -139,7 +170,7 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "pretty", "json"] = "auto"
     log_texts: bool = False
 
-    @field_validator("cors_origins", "tokens", mode="before")
+    @field_validator("cors_origins", "tokens", "fetch_networks", mode="before")
     @classmethod
     def _commas(cls, value: object) -> object:
         return _split(value)
@@ -154,6 +185,13 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is no path such as '/speech'")
         return f"/{path}"
 
+    @field_validator("fetch_networks")
+    @classmethod
+    def _are_networks(cls, value: list[str]) -> list[str]:
+        for network in value:
+            ipaddress.ip_network(network)
+        return value
+
     @field_validator("models")
     @classmethod
     def _unique_names(cls, value: list[ModelSettings]) -> list[ModelSettings]:
@@ -164,6 +202,12 @@ class Settings(BaseSettings):
         if doubled:
             raise ValueError(f"model names stand twice: {', '.join(sorted(doubled))}")
         return value
+
+    @model_validator(mode="after")
+    def _recognizer_has_a_name_of_its_own(self) -> Self:
+        if self.recognizer.name in {model.name for model in self.models}:
+            raise ValueError(f"the recognizer's name, {self.recognizer.name}, is a model's too")
+        return self
 
     @property
     def data_path(self) -> Path:

@@ -10,7 +10,12 @@ from server import limits
 from server.errors import ErrorCode, SpeechError
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(
+    request: Request,
+    *,
+    max_bytes: int = limits.MAX_MESSAGE_BYTES,
+    timeout_s: float = limits.BODY_TIMEOUT_S,
+) -> bytes:
     """The whole body.
 
     Raises:
@@ -19,14 +24,14 @@ async def read_body(request: Request) -> bytes:
     """
     body = bytearray()
     try:
-        async with asyncio.timeout(limits.BODY_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             async for part in request.stream():
                 body += part
-                if len(body) > limits.MAX_MESSAGE_BYTES:
+                if len(body) > max_bytes:
                     raise SpeechError(ErrorCode.TEXT_TOO_LONG, "Request body is too large!")
     except TimeoutError:
         raise SpeechError(
             ErrorCode.IDLE_TIMEOUT,
-            f"Request body did not come within {limits.BODY_TIMEOUT_S:g} seconds!",
+            f"Request body did not come within {timeout_s:g} seconds!",
         ) from None
     return bytes(body)

@@ -9,11 +9,13 @@ from typing import Protocol
 from server.accounts import Accounts
 from server.auth import Authenticator
 from server.errors import ErrorCode, SpeechError
+from server.fetching import Fetcher
 from server.metrics import Metrics
 from server.pool.pool import WorkerPool
 from server.settings import Settings
 from server.speech.cloning import VoiceCloning
 from server.speech.previews import PreviewShelf
+from server.speech.recognition import RecognitionService
 from server.speech.service import SpeechService
 
 _DRAIN_POLL_S = 0.05
@@ -42,6 +44,8 @@ class Services:
     speech: SpeechService
     previews: PreviewShelf
     cloning: VoiceCloning
+    recognition: RecognitionService
+    fetcher: Fetcher
     conversations: set[Conversation] = field(default_factory=set)
     draining: bool = False
 

@@ -60,8 +60,12 @@ class Recording:
         return self.samples.size / self.sample_rate_hz
 
 
-def decode(data: bytes) -> Recording:
+def decode(data: bytes, *, max_s: float = limits.MAX_RECORDING_S) -> Recording:
     """Decode an audio file; blocks, for MAX_DECODING_S at most.
+
+    Args:
+        data: the file.
+        max_s: the longest audio that is taken, in seconds.
 
     Raises:
         SpeechError: PARAMETER_INVALID: it is no such file, is damaged, or passes a bound.
@@ -73,14 +77,14 @@ def decode(data: bytes) -> Recording:
     limit_s = time.monotonic() + MAX_DECODING_S
     try:
         with av.open(
-            io.BytesIO(data),
+            _BoundedFile(data, limit_s),
             mode="r",
             container_options={"format_whitelist": _CONTAINERS, "codec_whitelist": _CODECS},
             metadata_errors="replace",
         ) as container:
             stream = _audio_stream(container)
             source_rate_hz = _checked_rate_hz(stream)
-            blocks = list(_blocks(container, stream, source_rate_hz, limit_s))
+            blocks = list(_blocks(container, stream, source_rate_hz, limit_s, max_s))
     # FFmpeg's own word for what is wrong would help nobody; PyAV has exceptions of many kinds.
     except (av.FFmpegError, ValueError, MemoryError) as error:
         raise _invalid(f"The recording cannot be read; send {_READABLE}!") from error
@@ -119,7 +123,12 @@ def _audio_stream(container: av.container.InputContainer) -> av.AudioStream:
     """The first audio stream; pictures and films beside it are left alone."""
     if not container.streams.audio:
         raise _invalid("The recording holds no sound!")
-    return container.streams.audio[0]
+    chosen = container.streams.audio[0]
+    for stream in container.streams:
+        if stream is not chosen:
+            # Not even read: a track may hold little that inflates to very much.
+            stream.discard = "all"
+    return chosen
 
 
 def _checked_rate_hz(stream: av.AudioStream) -> int:
@@ -135,21 +144,24 @@ def _checked_rate_hz(stream: av.AudioStream) -> int:
 
 
 def _blocks(
-    container: av.container.InputContainer, stream: av.AudioStream, rate_hz: int, limit_s: float
+    container: av.container.InputContainer,
+    stream: av.AudioStream,
+    rate_hz: int,
+    limit_s: float,
+    max_s: float,
 ) -> Iterator[Samples]:
     """Decode until the end, or the first bound that is passed."""
     # Channels are mixed here: FFmpeg's mix is louder than each of them.
     resampler = av.AudioResampler(format="fltp", rate=rate_hz)
-    room = round(limits.MAX_RECORDING_S * rate_hz)
+    room = round(max_s * rate_hz)
     for packet in container.demux(stream):
-        if time.monotonic() > limit_s:
-            raise _invalid("The recording takes too long to decode!")
+        _check_time(limit_s)
         for decoded in packet.decode():
             for frame in resampler.resample(decoded):
                 block = _mixed(frame)
                 room -= block.size
                 if room < 0:
-                    raise _invalid(f"The recording is longer than {limits.MAX_RECORDING_S:g} s!")
+                    raise _invalid(f"The recording is longer than {max_s:g} s!")
                 yield block
     for frame in resampler.resample(None):
         yield _mixed(frame)
@@ -159,6 +171,11 @@ def _mixed(frame: av.AudioFrame) -> Samples:
     channels: Samples = np.asarray(frame.to_ndarray(), dtype=np.float32)
     mixed: Samples = channels.mean(axis=0)
     return mixed
+
+
+def _check_time(limit_s: float) -> None:
+    if time.monotonic() > limit_s:
+        raise _invalid("The recording takes too long to decode!")
 
 
 def _invalid(message: str) -> SpeechError:
