@@ -117,7 +117,7 @@ def open_checkpoint(model: ModelSettings, directory: Path) -> Checkpoint:
 
 
 def _cosyvoice(model: ModelSettings, settings: Settings, directory: Path) -> ModelSpec:
-    _check_options(model)
+    check_options(model)
     checkpoint = open_checkpoint(model, directory)
     options = {"name": model.name, **model.options}
     devices = _devices(model.name, options)
@@ -155,7 +155,7 @@ def _info(model: ModelSettings, checkpoint: Checkpoint) -> ModelInfo:
     )
 
 
-def _check_options(model: ModelSettings) -> None:
+def check_options(model: ModelSettings) -> None:
     """Find here what a worker would fail of, again and again.
 
     Raises:

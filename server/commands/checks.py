@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import platform
 import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 import msgspec
 
+from server.commands.check import Check
 from server.commands.player import find_player
 from server.settings import Settings, SettingsError, config_file, unknown_keys
 
@@ -33,6 +33,7 @@ LIBRARIES = {
     "soxr": "soxr",
     "espeakng-loader": "espeakng_loader",
     "wetext": "wetext",
+    "pocketsphinx": "pocketsphinx",
     "prometheus-client": "prometheus_client",
     "structlog": "structlog",
     "cyclopts": "cyclopts",
@@ -49,16 +50,6 @@ _FILES_PER_CONNECTION = 1
 _OTHER_FILES = 128
 _ANSWER_TIMEOUT_S = 3.0
 _GPU_TIMEOUT_S = 20
-
-
-class Check(msgspec.Struct, frozen=True):
-    """What one check found."""
-
-    name: str
-    status: Literal["ok", "warn", "fail"]
-    detail: str
-    advice: str = ""
-    """What to do; empty if nothing."""
 
 
 def run_checks() -> Iterator[Check]:
@@ -222,24 +213,13 @@ def _gpu() -> Iterator[Check]:
         yield Check("gpu", "warn", detail, "reload or update the driver")
         return
     yield Check("gpu", "ok", "; ".join(result.stdout.strip().splitlines()))
-    yield from _torch()
 
 
-def _torch() -> Iterator[Check]:
-    """Whether torch, if it is installed here, sees the GPU that the driver sees."""
-    if importlib.util.find_spec("torch") is None:
-        yield Check("torch", "ok", "not installed; only neural models need it")
-        return
-    torch: Any = importlib.import_module("torch")
-    if torch.cuda.is_available():
-        yield Check("torch", "ok", f"torch {torch.__version__} sees {torch.cuda.device_count()}")
-    else:
-        yield Check(
-            "torch",
-            "warn",
-            f"torch {torch.__version__} sees no GPU",
-            "install a CUDA build of torch that fits the driver",
-        )
+def _neural() -> Iterator[Check]:
+    # Not sooner: it reads what may be broken.
+    from server.commands.neural_checks import neural_checks  # noqa: PLC0415
+
+    yield from neural_checks(_settings_or_defaults())
 
 
 def _memory() -> Iterator[Check]:
@@ -293,6 +273,7 @@ _CHECKS: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
     ("cloned voices", _voices),
     ("port", _port),
     ("gpu", _gpu),
+    ("neural models", _neural),
     ("memory", _memory),
     ("open files", _open_files),
     ("player", _player),

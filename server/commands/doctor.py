@@ -10,13 +10,14 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
-from server.commands.checks import Check, run_checks
+from server.commands.check import Check
+from server.commands.checks import run_checks
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 def doctor(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
-    """Check Python, libraries, the embedded model, encoders, settings, port, GPU and limits.
+    """Check Python, libraries, models, encoders, settings, voices, port, GPU and limits.
 
     Args:
         json: Print JSON instead of lines.

@@ -13,7 +13,8 @@ from command_line import Cosystream
 from processes import ROOT
 
 from server.commands import checks
-from server.commands.checks import LIBRARIES, Check, run_checks
+from server.commands.check import Check
+from server.commands.checks import LIBRARIES, run_checks
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +44,16 @@ def test_json_has_the_same(cosystream: Cosystream) -> None:
     assert report["ok"] is True
     assert {check["name"] for check in report["checks"]} >= {
         *("python", "libraries", "embedded model", "audio encoders", "text normaliser"),
-        *("settings", "cloned voices", "port", "gpu", "memory", "open files", "player"),
+        *(
+            "settings",
+            "cloned voices",
+            "port",
+            "gpu",
+            "memory",
+            "open files",
+            "player",
+            "neural models",
+        ),
     }
 
 
