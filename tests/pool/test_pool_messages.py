@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.base import Capabilities, SynthesisRequest, Voice, WordTime
+from models.recognition import RecognitionRequest, RecognizerCapabilities, Transcript
 from server.pool import framing, messages
 
 REQUEST = SynthesisRequest(voice="龙小淳", language="zh", seed=7)
@@ -20,6 +21,8 @@ FROM_FRONT = [
     messages.AddVoice(Voice(name="clone-1", language="zh", kind="clone"), b"\0\xff"),
     messages.RemoveVoice("clone-1"),
     messages.Enroll(1, np.float32([0.5, -0.5]).tobytes(), 24_000, "你好"),
+    messages.Recognize(5, RecognitionRequest(language="en", punctuation=False)),
+    messages.AppendAudio(5, np.float32([0.5, -0.5]).tobytes(), True),
 ]
 FROM_WORKER = [
     messages.Ready(24_000, Capabilities(slots=3), (Voice(name="a", language="zh"),)),
@@ -36,6 +39,9 @@ FROM_WORKER = [
     messages.Enrolled(1, b"\0\xff"),
     messages.EnrollFailed(1, "text_unspeakable", "nothing is said", ""),
     messages.Incidents({"silence": 2}),
+    messages.RecognizerReady(16_000, RecognizerCapabilities(languages=("en",))),
+    messages.AudioTaken(5, 1600),
+    messages.Heard(5, Transcript("stop", 4, 0.5), 0.01),
 ]
 
 
