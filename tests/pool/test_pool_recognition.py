@@ -180,15 +180,15 @@ async def test_who_waits_for_audio_leaves_the_slot_to_others(make_bench):
 async def test_a_whole_file_does_not_hold_the_slot_against_live_audio(make_bench):
     bench = await make_bench(spec(slots=1, word_delay_s=0.01))
     file = listen(bench)
-    filing = asyncio.create_task(appended(file, sound(250)))
+    filing = asyncio.create_task(appended(file, sound(300)))
     await eventually(lambda: bench.running_pid() is not None)
     live = await appended(listen(bench), sound(3))
     live.finish()
     assert (await texts(live))[-1] == words(3)
-    assert not file.ended
+    assert not filing.done()
     await filing
     file.finish()
-    assert (await texts(file))[-1] == words(250)
+    assert (await texts(file))[-1] == words(300)
 
 
 # --- Cancel, death, the end ------------------------------------------------------------------
