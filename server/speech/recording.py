@@ -60,6 +60,21 @@ class Recording:
         return self.samples.size / self.sample_rate_hz
 
 
+class _BoundedFile(io.BytesIO):
+    """A file that ends when time is up.
+
+    FFmpeg reads, and inflates, also the packets of other tracks, and yields nothing meanwhile.
+    """
+
+    def __init__(self, data: bytes, limit_s: float) -> None:
+        super().__init__(data)
+        self._limit_s = limit_s
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        # PyAV prints what is raised here.
+        return b"" if time.monotonic() > self._limit_s else super().read(size)
+
+
 def decode(data: bytes, *, max_s: float = limits.MAX_RECORDING_S) -> Recording:
     """Decode an audio file; blocks, for MAX_DECODING_S at most.
 
@@ -87,6 +102,7 @@ def decode(data: bytes, *, max_s: float = limits.MAX_RECORDING_S) -> Recording:
             blocks = list(_blocks(container, stream, source_rate_hz, limit_s, max_s))
     # FFmpeg's own word for what is wrong would help nobody; PyAV has exceptions of many kinds.
     except (av.FFmpegError, ValueError, MemoryError) as error:
+        _check_time(limit_s)
         raise _invalid(f"The recording cannot be read; send {_READABLE}!") from error
     if not blocks:
         raise _invalid("The recording holds no sound!")
@@ -123,12 +139,7 @@ def _audio_stream(container: av.container.InputContainer) -> av.AudioStream:
     """The first audio stream; pictures and films beside it are left alone."""
     if not container.streams.audio:
         raise _invalid("The recording holds no sound!")
-    chosen = container.streams.audio[0]
-    for stream in container.streams:
-        if stream is not chosen:
-            # Not even read: a track may hold little that inflates to very much.
-            stream.discard = "all"
-    return chosen
+    return container.streams.audio[0]
 
 
 def _checked_rate_hz(stream: av.AudioStream) -> int:

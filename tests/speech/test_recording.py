@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import pickle
 import random
 import struct
 import zipfile
+import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -179,6 +182,39 @@ def test_too_many_seconds_in_few_bytes() -> None:
 def test_decoding_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "MAX_DECODING_S", -1.0)
     assert "too long to decode" in refusal(wav_file(SPEECH))
+
+
+def element(identifier: str, *content: bytes) -> bytes:
+    """Of a matroska file."""
+    whole = b"".join(content)
+    return bytes.fromhex(identifier) + b"\x01" + len(whole).to_bytes(7, "big") + whole
+
+
+def film_with_deflated_subtitles(packets: int) -> bytes:
+    """0.1 s of sound, and packets that are a thousand times as long as they look."""
+    sound = element("E1", element("B5", struct.pack(">d", 24_000)), element("6264", b"\x10"))
+    deflated = element("5034", element("4254", b"\x00"))
+    encodings = element("6D80", element("6240", element("5033", b"\x00"), deflated))
+    tracks = element(
+        "1654AE6B",
+        element("AE", element("D7", b"\x01"), element("83", b"\x02"),
+                element("86", b"A_PCM/INT/LIT"), sound),
+        element("AE", element("D7", b"\x02"), element("83", b"\x11"),
+                element("86", b"S_TEXT/UTF8"), encodings),
+    )  # fmt: skip
+    bomb = element("A3", b"\x82\x00\x00\x80", zlib.compress(bytes(100_000), 9))
+    blocks = element("A3", b"\x81\x00\x00\x80", bytes(4800)) + packets * bomb
+    cluster = element("1F43B675", element("E7", b"\x00"), blocks)
+    return element("1A45DFA3", element("4282", b"matroska")) + element("18538067", tracks, cluster)
+
+
+def test_other_tracks_are_not_inflated_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing comes to us from FFmpeg meanwhile: the clock is looked at where it reads."""
+    times_s = itertools.count(0, 2)
+    clock = SimpleNamespace(monotonic=lambda: next(times_s))
+    monkeypatch.setattr(recording, "time", clock)
+    assert recording.decode(film_with_deflated_subtitles(1)).seconds == pytest.approx(0.1)
+    assert "too long to decode" in refusal(film_with_deflated_subtitles(3000))
 
 
 @pytest.mark.parametrize("rate_hz", [1, 7_999, 192_001, 2**31 - 1])
