@@ -8,6 +8,7 @@ import gc
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
@@ -17,6 +18,9 @@ from server.accounts import Accounts
 from server.auth import Authenticator
 from server.endpoints import (
     nls_rest,
+    openai_models,
+    openai_refusal,
+    openai_speech,
     operations,
     pages,
     qiniu_asr,
@@ -90,7 +94,12 @@ def build_app(settings: Settings) -> Starlette:
         ),
         fetcher=Fetcher(settings.fetch_networks),
     )
-    app = Starlette(routes=_routes(), middleware=_middleware(settings), lifespan=_lifespan)
+    app = Starlette(
+        routes=_routes(),
+        middleware=_middleware(settings),
+        exception_handlers={HTTPException: openai_refusal.unmatched},
+        lifespan=_lifespan,
+    )
     app.state.services = services
     return app
 
@@ -114,6 +123,11 @@ def _routes() -> list[BaseRoute]:
         Route("/v1/voices/{voice:path}/preview", voice_library.preview_voice),
         Route("/v1/voices/{voice:path}", voice_library.show_voice),
         Route("/v1/voices/{voice:path}", voice_library.remove_voice, methods=["DELETE"]),
+        Route("/v1/audio/speech", openai_speech.create_speech, methods=["POST"]),
+        Route("/v1/audio/models", openai_models.list_audio_models),
+        Route("/v1/audio/voices", openai_models.list_voices),
+        Route("/v1/models", openai_models.list_models),
+        Route("/v1/models/{model}", openai_models.show_model),
         *_qiniu_routes("/v1"),
         *_qiniu_routes(""),
         Route("/healthz", operations.healthz),

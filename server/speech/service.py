@@ -57,6 +57,7 @@ class SpeechService:
         """The cloned voices; to be loaded by the caller."""
         self._catalog = VoiceCatalog.build({}, aliases)
         self._catalog_of: object = None
+        self._catalogs: dict[str, VoiceCatalog] = {}
         self.admission = Admission(
             max_sessions=settings.max_sessions,
             max_sessions_per_tenant=settings.max_sessions_per_token or settings.max_sessions,
@@ -71,7 +72,17 @@ class SpeechService:
         if (models, clones) != self._catalog_of:
             self._catalog = VoiceCatalog.build(models, self._aliases, clones)
             self._catalog_of = (dict(models), clones)
+            self._catalogs = {}
         return self._catalog
+
+    def catalog_of(self, model: str) -> VoiceCatalog:
+        """The voices of one loaded model: what an alias stands for is found among them."""
+        voices = self.catalog.entries()
+        if model not in self._catalogs:
+            clones = [one.clone for one in voices if one.clone is not None and one.model == model]
+            info = {model: self._pool.models[model]}
+            self._catalogs[model] = VoiceCatalog.build(info, self._aliases, clones)
+        return self._catalogs[model]
 
     async def check_settings(self) -> None:
         """Log what of the settings the models cannot do, as soon as they are ready."""
