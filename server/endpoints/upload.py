@@ -57,6 +57,10 @@ async def read_upload(request: Request, *, max_file_bytes: int) -> Upload:
             form = await parser.parse()
     except MultiPartException as error:
         raise SpeechError(ErrorCode.MESSAGE_INVALID, f"Invalid form: {error.message}") from error
+    except UnicodeError as error:
+        # The form's type may name any of Python's codecs, and some of them refuse in their own way.
+        message = "Invalid form: its texts are not in its charset; use UTF-8!"
+        raise SpeechError(ErrorCode.MESSAGE_INVALID, message) from error
     except TimeoutError:
         message = f"The upload did not come within {limits.UPLOAD_TIMEOUT_S:g} seconds!"
         raise SpeechError(ErrorCode.IDLE_TIMEOUT, message) from None

@@ -17,6 +17,8 @@ _UNIT_S = 0.2
 _FASTER = 2.5
 """Than usual, or slower; nobody speaks so."""
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+_MAX_LANGUAGE_CHARACTERS = 35
+"""BCP 47 asks for room for as many (RFC 5646, 4.4.1)."""
 _BLANKS = re.compile(r"\s+")
 
 
@@ -47,7 +49,7 @@ def checked_language(tag: str) -> str:
     Raises:
         SpeechError: PARAMETER_INVALID.
     """
-    if tag and not _LANGUAGE.fullmatch(tag):
+    if tag and (len(tag) > _MAX_LANGUAGE_CHARACTERS or not _LANGUAGE.fullmatch(tag)):
         message = "Invalid language: not a tag such as 'zh' or 'en-US'!"
         raise SpeechError(ErrorCode.PARAMETER_INVALID, message)
     return tag

@@ -23,7 +23,7 @@ FORM = (
 )
 
 
-def request(*parts: bytes, ends: bool = True) -> Request:
+def request(*parts: bytes, ends: bool = True, charset: str = "utf-8") -> Request:
     """One whose body comes in these parts, and then ends or never does."""
     messages = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
     if ends:
@@ -34,7 +34,8 @@ def request(*parts: bytes, ends: bool = True) -> Request:
             await asyncio.Event().wait()
         return messages.pop(0)
 
-    headers = [(b"content-type", b"Multipart/Form-Data; boundary=x")]
+    content_type = f"Multipart/Form-Data; boundary=x; charset={charset}"
+    headers = [(b"content-type", content_type.encode())]
     return Request({"type": "http", "method": "POST", "headers": headers}, receive)
 
 
@@ -44,6 +45,13 @@ async def test_a_form_in_pieces_of_any_size(step: int) -> None:
     upload = await read_upload(request(*parts), max_file_bytes=100)
     assert upload.fields == {"name": "我"}
     assert upload.files == {"audio": b"\x00\xff"}
+
+
+@pytest.mark.parametrize("charset", ["undefined", "punycode"])
+async def test_codecs_that_are_no_charsets(charset: str) -> None:
+    with pytest.raises(SpeechError) as refused:
+        await read_upload(request(FORM, charset=charset), max_file_bytes=100)
+    assert refused.value.code is ErrorCode.MESSAGE_INVALID
 
 
 async def test_a_body_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ def test_a_script_speaks_for_a_language(text: str, language: str) -> None:
 def test_language_tags() -> None:
     for tag in ("", "zh", "cmn", "en-US", "zh-Hant-TW"):
         assert checked_language(tag) == tag
-    for tag in ("english", "e", "en_US", "en-", "en US", "-"):
+    for tag in ("english", "e", "en_US", "en-", "en US", "-", "en-" + "-".join(["latn"] * 8)):
         with pytest.raises(SpeechError):
             checked_language(tag)
 
