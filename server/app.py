@@ -36,7 +36,7 @@ from server.metrics import Metrics
 from server.model_kinds import model_spec
 from server.pool.options import ModelSpec, PoolOptions
 from server.pool.pool import WorkerPool
-from server.recognizer_kinds import recognizer_spec
+from server.recognizer_kinds import NONE, recognizer_spec
 from server.settings import Settings
 from server.speech import normalizer
 from server.speech.cloning import VoiceCloning
@@ -86,7 +86,7 @@ def build_app(settings: Settings) -> Starlette:
         ),
         recognition=RecognitionService(
             pool,
-            settings.recognizer.name,
+            settings.recognizer.name if settings.recognizer.kind != NONE else None,
             admission=speech.admission,
             accounts=accounts,
             metrics=metrics,

@@ -110,7 +110,7 @@ class RecognitionService:
 
     Args:
         pool: where the recogniser runs.
-        name: of the recogniser in the pool, if there is one.
+        name: of the recogniser in the pool; None if there is none.
         admission: shared with those who speak.
         accounts: what tenants may do. Their quota of characters is of those spoken.
         metrics: hears of tasks.
@@ -120,7 +120,7 @@ class RecognitionService:
     def __init__(
         self,
         pool: WorkerPool,
-        name: str,
+        name: str | None,
         *,
         admission: Admission,
         accounts: Accounts,
@@ -153,6 +153,8 @@ class RecognitionService:
     def _open(
         self, model: str, request: RecognitionRequest, tenant: str, protocol: str, task_id: str
     ) -> Recognition:
+        if self._name is None:
+            raise SpeechError(ErrorCode.NOT_SUPPORTED, "This server has no recogniser!")
         if model not in {MODEL, self._name}:
             raise SpeechError(
                 ErrorCode.PARAMETER_INVALID, f"model {model[:40]!r} is unknown; use {MODEL!r}"
