@@ -164,6 +164,40 @@ async def test_events(sine_server: ServerProcess) -> None:
     assert done["usage"] == {"input_tokens": 11, "output_tokens": 28, "total_tokens": 39}
 
 
+CLIENTS: dict[str, dict[str, Any]] = {
+    "Pipecat": {"model": "gpt-4o-mini-tts", "voice": "nova", "response_format": "pcm"},
+    "LiveKit": {"model": "gpt-4o-mini-tts", "voice": "ash", "response_format": "mp3",
+                "speed": 1.0, "stream_format": "sse"},
+    "LiveKit, tts-1": {"model": "tts-1", "voice": "ash", "response_format": "mp3", "speed": 1.0},
+    "Open WebUI": {"model": "tts-1", "voice": "alloy"},
+    "Dify": {"model": "cosyvoice", "voice": "中文女", "response_format": "mp3",
+             "instruction": None},
+    "RAGFlow": {"model": "tts-1", "voice": "alloy"},
+    "RAGFlow, GPUStack": {"model": "cosyvoice", "voice": "Chinese Female"},
+    "RAGFlow, Xinference": {"model": "CosyVoice", "voice": "中文女", "stream": True},
+    "RAGFlow, SiliconFlow": {"model": "FunAudioLLM/CosyVoice2-0.5B", "response_format": "mp3",
+                             "voice": "FunAudioLLM/CosyVoice2-0.5B:anna", "sample_rate": 123,
+                             "speed": 1, "gain": 0, "stream": True},
+    "SillyTavern": {"model": "tts-1", "voice": "onyx", "response_format": "mp3", "speed": 1},
+}  # fmt: skip
+"""What they send besides the text, read from their sources."""
+
+
+@pytest.mark.parametrize("body", CLIENTS.values(), ids=CLIENTS.keys())
+async def test_what_clients_send(server: ServerProcess, body: dict[str, Any]) -> None:
+    answer = httpx.post(url(server), json={**body, "input": "你好。"})
+    assert answer.status_code == 200, answer.text
+    data = answer.content
+    if body.get("stream_format") == "sse":
+        deltas = events_of(answer.text)[:-1]
+        data = b"".join(base64.b64decode(delta["audio"]) for delta in deltas)
+    if body.get("response_format") == "pcm":
+        assert len(data) > 10_000
+    else:
+        with av.open(io.BytesIO(data)) as container:
+            assert container.streams.audio[0].rate == 24_000
+
+
 # --- Streaming and stopping ------------------------------------------------------------------
 
 
