@@ -36,9 +36,12 @@ PREFIX = "COSYSTREAM_"
 CONFIG_VARIABLE = "COSYSTREAM_CONFIG"
 SECRETS_VARIABLE = "COSYSTREAM_SECRETS_DIR"
 RESERVED_VARIABLES = frozenset(
-    {CONFIG_VARIABLE, SECRETS_VARIABLE, "COSYSTREAM_URL", "COSYSTREAM_TOKEN"}
+    {
+        *(CONFIG_VARIABLE, SECRETS_VARIABLE, "COSYSTREAM_URL", "COSYSTREAM_TOKEN"),
+        *("COSYSTREAM_VENV", "COSYSTREAM_COSYVOICE_VENV"),
+    }
 )
-"""Variables with our prefix that are no settings of the server."""
+"""Variables with our prefix that are no settings of the server; the last two are the scripts'."""
 _PATH = r"[\w.~!$&'()*+,;=:@%-]+(/[\w.~!$&'()*+,;=:@%-]+)*"
 """Segments of a URL's path (RFC 3986, section 3.3), without the slashes around them."""
 

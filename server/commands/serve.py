@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import structlog
 from cyclopts import Parameter
 
-from server.settings import Settings, SettingsError, unknown_keys
+from server.settings import ModelSettings, Settings, SettingsError, unknown_keys
 
 _log = structlog.get_logger(__name__)
 
@@ -160,7 +160,7 @@ def _announce(settings: Settings, sock: socket.socket, *, guarded: bool) -> None
     host = f"[{host}]" if ":" in host else host
     secure = "s" if settings.tls_certificate else ""
     base = f"{host}:{port}{settings.root_path}"
-    models = ", ".join(f"{model.name} ({model.kind})" for model in settings.models)
+    models = ", ".join(_titled(model) for model in settings.models)
     token = " --token ..." if guarded else ""
     url = "" if base == "127.0.0.1:8000" and not secure else f" --url ws{secure}://{base}/ws/v1/tts"
     lines = [
@@ -173,6 +173,10 @@ def _announce(settings: Settings, sock: socket.socket, *, guarded: bool) -> None
         f'  try        {_own_command()} say{url}{token} "你好，很高兴认识你。"',
     ]
     _print("\n".join(lines))
+
+
+def _titled(model: ModelSettings) -> str:
+    return model.name if model.name == model.kind else f"{model.name} ({model.kind})"
 
 
 def _print(text: str) -> None:
