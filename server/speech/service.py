@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -17,6 +18,7 @@ from server.pool.pool import WorkerPool
 from server.settings import Settings
 from server.speech import voice_store
 from server.speech.audio_track import AudioTrack
+from server.speech.cloned_voice import ClonedVoice
 from server.speech.encoder import Encoder
 from server.speech.session import SessionParts, SpeechSession
 from server.speech.speaker import Speaker
@@ -57,6 +59,7 @@ class SpeechService:
         """The cloned voices; to be loaded by the caller."""
         self._catalog = VoiceCatalog.build({}, aliases)
         self._catalog_of: object = None
+        self._clone_ids: set[str] = set()
         self._catalogs: dict[str, VoiceCatalog] = {}
         self.admission = Admission(
             max_sessions=settings.max_sessions,
@@ -68,12 +71,20 @@ class SpeechService:
     @property
     def catalog(self) -> VoiceCatalog:
         """The voices of all models that are known so far, and the clones that they can speak."""
-        models, clones = self._pool.models, self.voice_store.voices
-        if (models, clones) != self._catalog_of:
-            self._catalog = VoiceCatalog.build(models, self._aliases, clones)
-            self._catalog_of = (dict(models), clones)
+        models, clones, aliases = self._pool.models, self.voice_store.voices, self._aliases
+        if (models, clones, aliases) != self._catalog_of:
+            self._catalog = VoiceCatalog.build(models, aliases, clones)
+            self._catalog_of = (dict(models), clones, aliases)
             self._catalogs = {}
+            self._forget_removed(clones)
         return self._catalog
+
+    def _forget_removed(self, clones: Sequence[ClonedVoice]) -> None:
+        """Take from the workers what this server, or another of the same directory, has removed."""
+        ids = {clone.facts.id for clone in clones}
+        for gone in self._clone_ids - ids:
+            self._pool.remove_voice(gone)
+        self._clone_ids = ids
 
     def catalog_of(self, model: str) -> VoiceCatalog:
         """The voices of one loaded model: what an alias stands for is found among them."""
@@ -93,14 +104,13 @@ class SpeechService:
             _log.warning("setting without effect", problem=problem)
 
     def refresh(self) -> None:
-        """Build the catalog anew, alias files and cloned voices included.
+        """Read alias files and cloned voices again; in any thread.
 
         Raises:
             ValueError: an alias file cannot be used.
         """
         self.voice_store.load()
         self._aliases = AliasTable.load(self._settings.voice_aliases)
-        self._catalog_of = None
 
     def open(
         self, options: SpeechOptions, *, tenant: str, protocol: str, task_id: str
