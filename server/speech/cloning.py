@@ -150,11 +150,25 @@ class VoiceCloning:
             created_at=now(),
             report=heard.report,
         )
-        known = self._store.find(facts.id)
-        if known is not None and fold_name(known.facts.name) == fold_name(name):
+        known = self._same(facts)
+        if known is not None:
             return known, False
         self._store.check_free(name, facts.id)
-        return await self._enroll(facts, heard), True
+        try:
+            return await self._enroll(facts, heard), True
+        except SpeechError as error:
+            known = self._same(facts) if error.code is ErrorCode.VOICE_EXISTS else None
+            if known is None:
+                raise
+            # Somebody asked for it twice, and the other request was first.
+            return known, False
+
+    def _same(self, facts: VoiceFacts) -> ClonedVoice | None:
+        """The voice of this recording, if it has this name."""
+        known = self._store.find(facts.id)
+        if known is not None and fold_name(known.facts.name) == fold_name(facts.name):
+            return known
+        return None
 
     async def _enroll(self, facts: VoiceFacts, heard: _Heard) -> ClonedVoice:
         features = await self._pool.enroll(

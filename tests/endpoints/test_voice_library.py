@@ -134,6 +134,13 @@ def test_the_same_twice_is_one_voice(library: Library) -> None:
     assert library.names().count("Nadia") == 1
 
 
+def test_the_same_at_once_is_one_voice(library: Library) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(library.add, ["Nadia"] * 4))
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
+    assert len({answer.json()["id"] for answer in answers}) == 1
+
+
 def test_all_that_is_known_of_a_voice(library: Library) -> None:
     made = library.add("Nadia", language="en-GB", model="clone").json()
     for name in ("Nadia", "NADIA", made["id"]):
