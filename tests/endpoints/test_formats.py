@@ -134,7 +134,8 @@ async def test_voices_are_listed(sine_server: ServerProcess) -> None:
     listing = sine_server.get("/stream/v1/tts/voices").json()
     assert listing["names"] == ["sine", "sine-2"]
     assert set(listing["voices"][0]) == {
-        "name", "model", "language", "gender", "kind", "description", "sample_rate", "aliases",
+        "name", "id", "model", "language", "gender", "kind", "description", "sample_rate",
+        "aliases",
     }  # fmt: skip
     assert listing["voices"][0]["sample_rate"] == 24000
     one = sine_server.get("/stream/v1/tts/voices/info?voice=sine-2").json()
