@@ -12,7 +12,9 @@ from typing import Any
 
 import av
 import httpx
+import numpy as np
 import pytest
+from clone_model import pitch_of, recording
 from flowing import PATIENCE_S, eventually
 from server_process import ServerProcess
 from sine_model import sine_samples
@@ -174,7 +176,7 @@ CLIENTS: dict[str, dict[str, Any]] = {
              "instruction": None},
     "RAGFlow": {"model": "tts-1", "voice": "alloy"},
     "RAGFlow, GPUStack": {"model": "cosyvoice", "voice": "Chinese Female"},
-    "RAGFlow, Xinference": {"model": "CosyVoice", "voice": "中文女", "stream": True},
+    "RAGFlow, Xinference": {"model": "CosyVoice", "voice": "中文女"},
     "RAGFlow, SiliconFlow": {"model": "FunAudioLLM/CosyVoice2-0.5B", "response_format": "mp3",
                              "voice": "FunAudioLLM/CosyVoice2-0.5B:anna", "sample_rate": 123,
                              "speed": 1, "gain": 0, "stream": True},
@@ -291,6 +293,27 @@ async def test_the_voices_that_are_made_stand_elsewhere(sine_server: ServerProce
     library = httpx.get(url(sine_server, "/v1/voices")).json()
     assert library.keys() == {"voices", "unavailable", "damaged"}
     assert httpx.get(url(sine_server, "/v1/voices/sine")).json()["available"] is True
+
+
+@pytest.mark.parametrize("model", ["clone", "tts-1"])
+async def test_a_cloned_voice_by_its_id(clone_server: ServerProcess, model: str) -> None:
+    form = {"name": (None, "openai-clone"), "text": (None, "One two three, and so on.")}
+    audio = ("voice.wav", recording(300.0), "audio/wav")
+    made = httpx.post(url(clone_server, "/v1/voices"), files={**form, "audio": audio}, timeout=30)
+    assert made.status_code == 201, made.text
+    clone = made.json()["id"]
+    try:
+        voices = httpx.get(url(clone_server, "/v1/audio/voices")).json()["voices"]
+        (listed,) = [voice for voice in voices if voice["kind"] == "clone"]
+        assert (listed["id"], listed["name"], listed["model"]) == (clone, "openai-clone", "clone")
+        body = request("Hello there.", model=model, voice={"id": clone})
+        pcm = httpx.post(url(clone_server), json=body).content
+        samples = np.frombuffer(pcm, np.int16).astype(np.float32)
+        assert pitch_of(samples, 24_000) == pytest.approx(300, abs=2)
+        error = error_of(httpx.post(url(clone_server), json={**body, "model": "espeak"}))
+        assert (error["param"], "'clone'" in error["message"]) == ("voice", True)
+    finally:
+        httpx.delete(url(clone_server, f"/v1/voices/{clone}"))
 
 
 # --- Misuse ----------------------------------------------------------------------------------
