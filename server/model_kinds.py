@@ -20,7 +20,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -37,9 +37,19 @@ COSYVOICE_FACTORY = "models.cosyvoice.model:CosyVoiceModel"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 """A worker has all its files, or says which it lacks; it asks no hub."""
 _DEFAULT_WORKERS = 2
-_MODEL_OPTIONS = ("directory", "devices", "variant", "slots", "run_ahead_s")
-"""Options of a CosyVoice model besides those of `EngineOptions`."""
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+
+
+class _ModelOptions(msgspec.Struct, kw_only=True):
+    """Options of a CosyVoice model besides those of `EngineOptions`."""
+
+    directory: str = ""
+    home: str = ""
+    devices: Any = None
+    """See `_devices`."""
+    variant: str | None = None
+    slots: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    run_ahead_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
 def model_spec(model: ModelSettings, settings: Settings) -> ModelSpec:
@@ -162,7 +172,7 @@ def check_options(model: ModelSettings) -> None:
         SettingsError: an option does not exist, or the options do not fit together.
     """
     engine = {field.name for field in dataclasses.fields(EngineOptions)}
-    known = {*engine, *_MODEL_OPTIONS}
+    known = {*engine, *_ModelOptions.__struct_fields__}
     for name in model.options:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
@@ -170,6 +180,7 @@ def check_options(model: ModelSettings) -> None:
             raise SettingsError(f"model {model.name!r}: options.{name} does not exist{hint}")
     chosen = {key: value for key, value in model.options.items() if key in engine}
     try:
+        msgspec.convert(model.options, _ModelOptions)
         msgspec.convert({**chosen, "home": None}, EngineOptions).check_values()
     except (ValueError, msgspec.ValidationError) as error:
         raise SettingsError(f"model {model.name!r}: options: {error}") from None

@@ -156,6 +156,10 @@ def _remove(name: str) -> Callable[[Settings], None]:
         (None, {"options": {"directory": "/a"}}, 'kind = "cosyvoice"'),
         (None, {"options": {"fp61": True}}, "did you mean 'fp16'?"),
         (None, {"options": {"fp16": "yes"}}, "fp16"),
+        (None, {"options": {"slots": "two"}}, "slots"),
+        (None, {"options": {"slots": 0}}, "slots"),
+        (None, {"options": {"run_ahead_s": -1}}, "run_ahead_s"),
+        (None, {"options": {"home": 5}}, "home"),
         (None, {"options": {"fp16": True, "device": "cpu"}}, "fp16 cannot run on device 'cpu'"),
     ],
 )
