@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from models.base import ModelError
 from models.cosyvoice.guards import TokenGuard
-from models.cosyvoice.text_pieces import speakable_pieces
+from models.cosyvoice.text_pieces import is_speakable, whole_words
 from models.cosyvoice.user_text import clean, sentence
 
 Encode: TypeAlias = Callable[[str], list[int]]
@@ -52,7 +52,7 @@ class StreamedText:
     """
 
     def __init__(self, pieces: Iterator[str], marks: Collection[str], encode: Encode) -> None:
-        self._pieces = speakable_pieces(pieces)
+        self._pieces = whole_words(pieces)
         self._marks = marks
         self._encode = encode
 
@@ -62,12 +62,19 @@ class StreamedText:
         Raises:
             ModelError: `text_unspeakable`, the text has ended without anything to speak.
         """
-        first = self._next()
+        first = self._next_speakable()
         if first is None:
             raise ModelError("text_unspeakable", "there is nothing to say in the text")
         while first is not None:
             yield StreamedPassage(first, self._next)
-            first = self._next()
+            first = self._next_speakable()
+
+    def _next_speakable(self) -> _Piece | None:
+        """What a passage begins with; marks and blanks before it belong to none."""
+        while (piece := self._next()) is not None:
+            if is_speakable(piece[0]):
+                return piece
+        return None
 
     def _next(self) -> _Piece | None:
         for piece in self._pieces:

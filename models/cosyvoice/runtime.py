@@ -107,6 +107,10 @@ def _official(
     if checkpoint.version == 3:  # noqa: PLR2004
         # Upstream converts it in each call; two streams' first calls would meet in it.
         model.hift.f0_predictor.to(torch.float64)
+    for name in ("mel_window", "speech_window"):
+        if hasattr(model, name):
+            # Upstream multiplies tensors by an array, which NumPy is about to end.
+            setattr(model, name, torch.as_tensor(getattr(model, name)))
     return Official(
         version=checkpoint.version,
         model=model,

@@ -22,28 +22,25 @@ def is_speakable(text: str) -> bool:
     return any(character.isalnum() for character in text)
 
 
-def speakable_pieces(pieces: Iterator[str]) -> Iterator[str]:
+def whole_words(pieces: Iterator[str]) -> Iterator[str]:
     """Cut a stream of text so that no word, number or mark is parted.
 
     The tokenizer of the language model sees each piece alone: of "Hel" and "lo" it would make
-    other tokens than of "Hello". Nothing is given out before there is something to speak.
+    other tokens than of "Hello".
 
     Args:
         pieces: of any size, cut anywhere.
 
     Returns:
-        The same text in pieces of a sentence at most; nothing if there is nothing to speak.
+        The same text in pieces of a sentence at most, each as soon as nothing can change it.
     """
-    pending, spoken = "", False
+    pending = ""
     for piece in pieces:
         pending += piece
         end = _certain_end(pending)
-        spoken = spoken or is_speakable(pending[:end])
-        if spoken and end:
-            yield from filter(None, _BETWEEN_SENTENCES.split(pending[:end]))
-            pending = pending[end:]
-    if pending and (spoken or is_speakable(pending)):
-        yield from filter(None, _BETWEEN_SENTENCES.split(pending))
+        yield from filter(None, _BETWEEN_SENTENCES.split(pending[:end]))
+        pending = pending[end:]
+    yield from filter(None, _BETWEEN_SENTENCES.split(pending))
 
 
 def _certain_end(text: str) -> int:
