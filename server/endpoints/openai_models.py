@@ -16,8 +16,8 @@ from starlette.responses import Response
 from server.endpoints.openai_refusal import broken, failed, refusal
 from server.endpoints.services import Services
 from server.errors import SpeechError
-from server.protocols import openai_speech
-from server.protocols.openai_speech import (
+from server.protocols import openai
+from server.protocols.openai import (
     AudioModel,
     AudioModelList,
     Model,
@@ -59,7 +59,7 @@ async def list_voices(request: Request) -> Response:
 
 
 def _answer(request: Request, make: Callable[[Services], msgspec.Struct | None]) -> Response:
-    request_id = openai_speech.new_request_id()
+    request_id = openai.new_request_id()
     services: Services = request.app.state.services
     try:
         services.authenticator.identify(request.headers, request.query_params)
@@ -69,13 +69,13 @@ def _answer(request: Request, make: Callable[[Services], msgspec.Struct | None])
     except Exception:  # noqa: BLE001 - a defect is told in the protocol's form, too
         return broken(request, request_id)
     if message is None:
-        detail = openai_speech.invalid_request(
-            "There is no such model!", param="model", code=openai_speech.MODEL_NOT_FOUND
+        detail = openai.invalid_request(
+            "There is no such model!", param="model", code=openai.MODEL_NOT_FOUND
         )
         return failed(_NOT_FOUND, detail, request_id)
     return Response(
-        openai_speech.render(message),
-        headers={openai_speech.REQUEST_ID_HEADER: request_id},
+        openai.render(message),
+        headers={openai.REQUEST_ID_HEADER: request_id},
         media_type="application/json",
     )
 
@@ -83,7 +83,7 @@ def _answer(request: Request, make: Callable[[Services], msgspec.Struct | None])
 def _models(services: Services) -> list[Model]:
     # Nobody knows when a model was made; all of them came up with this process.
     created = int(psutil.Process().create_time())
-    names = dict.fromkeys((*services.pool.models, *openai_speech.MODEL_ALIASES))
+    names = dict.fromkeys((*services.pool.models, *openai.MODEL_ALIASES))
     return [Model(id=name, created=created) for name in names]
 
 
@@ -94,7 +94,7 @@ def _voices(catalog: VoiceCatalog) -> VoiceList:
         _item(entry, alias, f"{alias} ({entry.name})")
         for entry in entries
         for alias in entry.aliases
-        if alias in openai_speech.VOICE_ALIASES
+        if alias in openai.VOICE_ALIASES
     ]
     return VoiceList(voices=own + aliases)
 

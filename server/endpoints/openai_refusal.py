@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from server.errors import ErrorCode, SpeechError
-from server.protocols import openai_speech
-from server.protocols.openai_speech import ErrorDetail, Failure
+from server.protocols import openai
+from server.protocols.openai import ErrorDetail, Failure
 
 _PATHS = ("/v1/audio/", "/v1/models/")
 _NOT_FOUND = 404
@@ -25,8 +25,8 @@ _log = structlog.get_logger(__name__)
 
 def refusal(error: SpeechError, request_id: str) -> Response:
     """The response that goes with an error."""
-    status = openai_speech.http_status(error)
-    response = failed(status, openai_speech.detail(error), request_id)
+    status = openai.http_status(error)
+    response = failed(status, openai.detail(error), request_id)
     if error.code is ErrorCode.TOKEN_INVALID:
         response.headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after_s is not None or status in _TRY_AGAIN:
@@ -50,9 +50,9 @@ def broken(request: Request, request_id: str) -> Response:
 def failed(status: int, detail: ErrorDetail, request_id: str) -> Response:
     """A response with the error envelope."""
     return Response(
-        openai_speech.render(Failure(error=detail)),
+        openai.render(Failure(error=detail)),
         status,
-        {openai_speech.REQUEST_ID_HEADER: request_id},
+        {openai.REQUEST_ID_HEADER: request_id},
         media_type="application/json",
     )
 
@@ -70,15 +70,15 @@ def unmatched(request: Request, error: Exception) -> Response:
     facts: dict[str, Any] = {"message": error.detail, "code": None}
     if error.status_code == _NOT_FOUND:
         url = f"{request.method} {request.url.path}"
-        facts = {"message": f"Invalid URL ({url})", "code": openai_speech.UNKNOWN_URL}
+        facts = {"message": f"Invalid URL ({url})", "code": openai.UNKNOWN_URL}
     elif error.status_code == _METHOD_NOT_ALLOWED:
         allowed = (error.headers or {}).get("Allow", "")
         message = f"Only {allowed} requests are accepted, not {request.method}!"
-        facts = {"message": message, "code": openai_speech.METHOD_NOT_SUPPORTED}
+        facts = {"message": message, "code": openai.METHOD_NOT_SUPPORTED}
     response = failed(
         error.status_code,
-        openai_speech.invalid_request(**facts),
-        openai_speech.new_request_id(),
+        openai.invalid_request(**facts),
+        openai.new_request_id(),
     )
     response.headers.update(error.headers or {})
     return response

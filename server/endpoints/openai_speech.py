@@ -14,7 +14,7 @@ from server.endpoints.request_body import read_body
 from server.endpoints.services import Services
 from server.endpoints.speech_response import HttpSpeech, SpeechResponse
 from server.errors import ErrorCode, SpeechError
-from server.protocols import openai_speech
+from server.protocols import openai, openai_speech
 from server.protocols.openai_speech import SpeechRequest
 from server.speech.session import SpeechSession
 from server.speech.voices import VoiceEntry
@@ -27,7 +27,7 @@ _CLIENT_CLOSED_REQUEST = 499
 
 async def create_speech(request: Request) -> Response:
     """Speak `input`; errors come as JSON before the first byte of audio."""
-    request_id = openai_speech.new_request_id()
+    request_id = openai.new_request_id()
     try:
         return await _speak(request, request_id)
     except SpeechError as error:
@@ -43,7 +43,7 @@ async def _speak(request: Request, request_id: str) -> Response:
     tenant = services.authenticator.identify(request.headers, request.query_params)
     wanted = openai_speech.read_request(await read_body(request))
     voice = _find_voice(services, wanted)
-    headers = {openai_speech.REQUEST_ID_HEADER: request_id}
+    headers = {openai.REQUEST_ID_HEADER: request_id}
     options = replace(wanted.options, voice=_full_name(voice))
     if options.instruction and not services.pool.models[voice.model].capabilities.instruction:
         # OpenAI's own tts-1 takes no notice of them either, and clients send them to any model.

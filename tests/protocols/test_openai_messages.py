@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.errors import SERVER_FAULTS, ErrorCode, SpeechError
-from server.protocols import openai_speech
+from server.protocols import openai, openai_speech
 from server.speech.types import AudioFormat
 
 MINIMAL = {"model": "tts-1", "input": "Hello.", "voice": "alloy"}
@@ -29,11 +29,11 @@ def refused(body: bytes) -> dict[str, Any]:
 
 def told(error: SpeechError) -> dict[str, Any]:
     """What the client sees, and the status."""
-    envelope = openai_speech.Failure(error=openai_speech.detail(error))
-    body: dict[str, Any] = json.loads(openai_speech.render(envelope))["error"]
+    envelope = openai.Failure(error=openai.detail(error))
+    body: dict[str, Any] = json.loads(openai.render(envelope))["error"]
     assert body.keys() == {"message", "type", "param", "code"}
     assert body["message"]
-    return {**body, "status": openai_speech.http_status(error)}
+    return {**body, "status": openai.http_status(error)}
 
 
 # --- Requests --------------------------------------------------------------------------------
