@@ -5,6 +5,8 @@ FROM debian:bookworm-slim AS build
 COPY scripts/container /usr/local/lib/cosystream
 RUN /usr/local/lib/cosystream/install-packages python3 python3-venv
 COPY . /source
+# pip's index may be named by build arguments; this stage does not get into the image.
+ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL
 RUN /usr/local/lib/cosystream/install-server /source /opt/cosystream
 
 FROM debian:bookworm-slim
