@@ -77,7 +77,8 @@ class UtteranceDetector:
     def _end(self) -> Iterator[Heard]:
         speech = b""
         if self._endpointer.in_speech:
-            speech = self._endpointer.end_stream(self._rest) or b""
+            # It raises for no bytes at all; one sample of silence is nothing.
+            speech = self._endpointer.end_stream(self._rest or bytes(2)) or b""
         # Silence has its end, too: what was said is complete.
         yield self._item(speech, ended=True)
 

@@ -137,6 +137,14 @@ def test_an_utterance_without_a_pause_is_ended(voice: EspeakModel) -> None:
     assert len(ends) >= 3
 
 
+@pytest.mark.parametrize("samples", [0, 1, 479])
+def test_audio_may_end_in_the_middle_of_speech(voice: EspeakModel, samples: int) -> None:
+    audio = say(voice, "play music")[: 480 * 40 + samples]
+    *_, last = UtteranceDetector(16_000).hear([audio])
+    assert (last.ended, last.audio_s) == (True, len(audio) / 16_000)
+    assert last.speech
+
+
 def test_words_are_agreed_on_by_hypotheses_in_a_row() -> None:
     words = AgreedWords()
     assert words.update(["turn"]) == ["turn"]
