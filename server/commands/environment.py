@@ -50,6 +50,8 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True):
     made_for: Literal["cosyvoice"] = "cosyvoice"
     fingerprint: str
     finished: bool
+    stands: bool = True
+    """The bare environment is whole, with its pip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +85,16 @@ class EnvironmentPlan:
         """
         marker = self._marker()
         wanted = self._fingerprint()
-        works = version_of(self.interpreter) is not None
+        works = marker is not None and marker.stands and version_of(self.interpreter) is not None
         if marker == Marker(fingerprint=wanted, finished=True) and works:
             return False
         self._check_room()
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._mark(Marker(fingerprint=wanted, finished=False))
+        self._mark(Marker(fingerprint=wanted, finished=False, stands=works))
         if not works:
             self.say(f"[1/4] Python environment in {self.directory}")
-            self._run([str(self.python), "-m", "venv", "--clear", str(self.directory)], "venv")
+            self._clear()
+            self._run([str(self.python), "-m", "venv", str(self.directory)], "venv")
             self._mark(Marker(fingerprint=wanted, finished=False))
         self.say(f"[2/4] {TORCH[self.processor]}")
         self._pip(TORCH[self.processor])
@@ -128,6 +131,15 @@ class EnvironmentPlan:
 
     def _mark(self, marker: Marker) -> None:
         (self.directory / _MARKER).write_bytes(msgspec.json.encode(marker))
+
+    def _clear(self) -> None:
+        # venv's own --clear takes the marker too, and who interrupts it then has a directory that
+        # is nobody's.
+        for path in self.directory.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != _MARKER:
+                path.unlink()
 
     def _fingerprint(self) -> str:
         parts = [TORCH[self.processor], REQUIREMENTS.read_text("utf-8"), *WITHOUT_DEPENDENCIES]

@@ -24,7 +24,7 @@ case "$*" in
 esac
 echo "$*" >> "$home/orders"
 case "$*" in
-  "-m venv --clear "*)
+  "-m venv "*)
     for directory; do :; done
     /bin/mkdir -p "$directory/bin" "$directory/lib/python3.12/site-packages"
     /bin/cp "$0" "$directory/bin/python" ;;

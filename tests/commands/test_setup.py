@@ -64,7 +64,7 @@ def test_it_installs_torch_first_and_some_without_their_dependencies(
     assert code == 0, said
     venv, torch, requirements, bare, probe = python.orders()
     directory = data / "environments" / "cosyvoice"
-    assert venv == f"-m venv --clear {directory}"
+    assert venv == f"-m venv {directory}"
     assert torch.split()[-1] == TORCH["cpu"]
     assert requirements.endswith(f"-r {environment.REQUIREMENTS}")
     assert bare.endswith(f"--no-deps {' '.join(WITHOUT_DEPENDENCIES)}")
@@ -91,6 +91,24 @@ def test_an_interrupted_run_goes_on_where_it_was(setup: Setup, python: FakePytho
     code, said = setup("--cpu")
     assert code == 0, said
     assert not any("venv" in order for order in python.orders())
+
+
+def test_an_environment_that_was_interrupted_half_made_is_made_anew(
+    setup: Setup, python: FakePython, data: Path
+) -> None:
+    """Its Python runs, but pip may not be there yet."""
+    python.break_at("-m venv")
+    assert setup("--cpu")[0] == 1
+    directory = data / "environments" / "cosyvoice"
+    (directory / "lib64").symlink_to("lib")
+    (directory / "rest").touch()
+    python.orders()
+    python.break_at("")
+    code, said = setup("--cpu")
+    assert code == 0, said
+    assert python.orders()[0] == f"-m venv {directory}"
+    assert not (directory / "rest").exists()
+    assert (directory / "lib" / "python3.12").is_dir()
 
 
 def test_what_does_not_work_is_not_up_to_date(setup: Setup, python: FakePython) -> None:
