@@ -58,8 +58,11 @@ class Services:
         # A slow client's close must not use up the time of the others.
         closing = [asyncio.ensure_future(one.drain()) for one in list(self.conversations)]
         # The count also falls by tasks of protocols that have no event to wait for.
-        while self.speech.admission.active and loop.time() < limit_s:  # noqa: ASYNC110
+        while (  # noqa: ASYNC110
+            self.speech.admission.active or self.cloning.in_hand
+        ) and loop.time() < limit_s:
             await asyncio.sleep(_DRAIN_POLL_S)
+        self.cloning.abort()
         error = SpeechError(ErrorCode.SHUTTING_DOWN, "Server is shutting down, connect again!")
         closing += [asyncio.ensure_future(one.abort(error)) for one in list(self.conversations)]
         if closing:

@@ -102,6 +102,13 @@ class VoiceCloning:
         self._timeout_s = timeout_s
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="cloning")
         self._at_once = 0
+        self._patiences: set[asyncio.Timeout] = set()
+        """Of those who wait for features."""
+
+    @property
+    def in_hand(self) -> int:
+        """Uploads that are being made into voices."""
+        return self._at_once
 
     @contextlib.contextmanager
     def place(self) -> Iterator[None]:
@@ -171,9 +178,7 @@ class VoiceCloning:
         return None
 
     async def _enroll(self, facts: VoiceFacts, heard: _Heard) -> ClonedVoice:
-        features = await self._pool.enroll(
-            facts.model, heard.samples, heard.sample_rate_hz, facts.transcript, self._timeout_s
-        )
+        features = await self._features(facts, heard)
         try:
             voice = await self._in_thread(lambda: self._store.add(facts, heard.wav, features))
         except (OSError, ValueError) as error:
@@ -182,6 +187,29 @@ class VoiceCloning:
             raise SpeechError(ErrorCode.INTERNAL, message) from error
         _log.info("voice cloned", voice=facts.id, model=facts.model, verdict=facts.report.verdict)
         return voice
+
+    async def _features(self, facts: VoiceFacts, heard: _Heard) -> bytes:
+        patience = asyncio.timeout(None)
+        self._patiences.add(patience)
+        try:
+            async with patience:
+                return await self._pool.enroll(
+                    facts.model,
+                    heard.samples,
+                    heard.sample_rate_hz,
+                    facts.transcript,
+                    self._timeout_s,
+                )
+        except TimeoutError:
+            message = "Server is shutting down, connect again!"
+            raise SpeechError(ErrorCode.SHUTTING_DOWN, message) from None
+        finally:
+            self._patiences.discard(patience)
+
+    def abort(self) -> None:
+        """Tell those who wait for a model that it will not come: the server ends."""
+        for patience in self._patiences:
+            patience.reschedule(asyncio.get_running_loop().time())
 
     async def remove(self, name: str) -> None:
         """Take a clone away; who speaks with it finishes.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -74,10 +76,13 @@ def error(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 
 
-def start(folder: Path, model: str = f"clone={MODEL}", **settings: str) -> ServerProcess:
+def start(
+    folder: Path, model: str = f"clone={MODEL}", *, journal: Path | None = None, **settings: str
+) -> ServerProcess:
     """A server with one worker and its data in `folder`."""
     name, _, kind = model.partition("=")
-    models = json.dumps([{"name": name, "kind": kind or name, "workers": 1}])
+    options = {} if journal is None else {"journal": str(journal)}
+    models = json.dumps([{"name": name, "kind": kind or name, "workers": 1, "options": options}])
     settings = {"data_directory": str(folder / "data"), **settings}
     return ServerProcess(folder / "log", models=models, **settings)
 
@@ -210,6 +215,18 @@ def test_who_speaks_with_it_finishes(library: Library) -> None:
         heard += b"".join(parts)
     assert heard_hz(heard) == pytest.approx(300, abs=2)
     assert len(heard) > 24_000 * 2 * 10
+
+
+def test_workers_get_a_voice_once_and_forget_it(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    with start(tmp_path, journal=journal) as process, Library(process) as library:
+        voice_id = library.add("Nadia", 300).json()["id"]
+        assert not journal.exists(), "nobody has spoken with it"
+        for _ in range(3):
+            library.pitch_hz("Nadia")
+        assert journal.read_text() == f"add {voice_id}\n"
+        library.http.delete("/v1/voices/Nadia")
+        wait_until(lambda: journal.read_text() == f"add {voice_id}\nremove {voice_id}\n")
 
 
 def test_only_clones_can_be_removed(library: Library) -> None:
@@ -379,6 +396,36 @@ def wait_until(condition: Any) -> None:
             return
         pause.wait(0.01)
     raise AssertionError("it did not come about")
+
+
+@pytest.mark.parametrize(("drain_timeout_s", "status"), [("30", 201), ("0.5", 503)])
+def test_a_server_that_ends_finishes_a_voice_or_says_that_it_cannot(
+    tmp_path: Path, drain_timeout_s: str, status: int
+) -> None:
+    gate = tmp_path / "gate"
+    with start(tmp_path, drain_timeout_s=drain_timeout_s) as server, Library(server) as library:
+        with ThreadPoolExecutor(1) as pool:
+            adding = pool.submit(library.add, "Nadia", 300, f"!wait:{gate}")
+            wait_until(gate.exists)
+            os.kill(server.pid, signal.SIGTERM)
+            if status == 201:
+                wait_until(lambda: not accepts(server))
+                gate.unlink()
+            answer = adding.result()
+        gate.unlink(missing_ok=True)
+    assert answer.status_code == status
+    if status == 503:
+        assert answer.json()["error"]["code"] == "shutting_down"
+    assert len(list((tmp_path / "data" / "voices").glob("clone-*"))) == (status == 201)
+
+
+def accepts(server: ServerProcess) -> bool:
+    """Whether the server takes new voices."""
+    try:
+        with Library(server) as client:
+            return client.post({}, None).status_code != 503
+    except httpx.TransportError:
+        return False
 
 
 def test_a_slow_upload_keeps_nobody_for_ever(clone_server: ServerProcess, library: Library) -> None:
