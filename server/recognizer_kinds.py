@@ -53,7 +53,7 @@ KINDS: Mapping[str, _Kind] = {
     ),
     "sensevoice": _Kind(
         "models.sensevoice:SenseVoiceRecognizer",
-        frozenset({"model", "hub", "device", "language", "slots", "parked"}),
+        frozenset({"model", "hub", "device", "language", "parked"}),
         16_000,
         RecognizerCapabilities(
             slots=1,
