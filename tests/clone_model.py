@@ -1,7 +1,8 @@
 """A model that clones: a voice is the pitch of its recording, so every mix-up is heard.
 
 `enroll` finds the strongest frequency of a recording and returns it as bytes; a clone speaks a sine
-of that frequency, 0.1 s per character at 24 kHz. Its one preset, `tone`, speaks PRESET_HZ.
+of that frequency, 0.1 s per character at 24 kHz. Its one preset, `tone`, speaks PRESET_HZ. With a
+`journal`, the path of a file, it writes down which voices come and go.
 
 Transcripts that begin with `!` misbehave while they are enrolled:
 
@@ -44,11 +45,17 @@ class CloneModel(SpeechModel):
     sample_rate_hz = SAMPLE_RATE_HZ
 
     def __init__(
-        self, *, name: str = "clone", clone_format: str = "tone", preset: str = "tone"
+        self,
+        *,
+        name: str = "clone",
+        clone_format: str = "tone",
+        preset: str = "tone",
+        journal: str | None = None,
     ) -> None:
         self.name = name
         self.capabilities = Capabilities(slots=2, cloning=True, clone_format=clone_format)
         self._preset = preset
+        self._journal = journal
         self._pitches_hz = {preset: PRESET_HZ}
 
     def voices(self) -> Sequence[Voice]:
@@ -83,10 +90,17 @@ class CloneModel(SpeechModel):
         if not features.startswith(_MARK):
             raise ModelError("failed", "these features are another model's")
         self._pitches_hz[voice.name] = float(features.removeprefix(_MARK))
+        self._note(f"add {voice.name}")
 
     def remove_voice(self, name: str) -> None:
         if name != self._preset:
             self._pitches_hz.pop(name, None)
+            self._note(f"remove {name}")
+
+    def _note(self, line: str) -> None:
+        if self._journal is not None:
+            with Path(self._journal).open("a") as journal:
+                journal.write(f"{line}\n")
 
 
 def pitch_of(samples: Samples, sample_rate_hz: int) -> float:

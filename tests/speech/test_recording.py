@@ -169,6 +169,11 @@ def test_a_playlist_reads_no_file_of_the_server(tmp_path: Path) -> None:
     assert "cannot be read" in refusal(f"ffconcat version 1.0\nfile '{secret}'\n".encode())
 
 
+def test_other_containers_are_not_even_tried() -> None:
+    """Among them are those that name files and addresses."""
+    assert "cannot be read" in refusal(encoded("aiff", "pcm_s16be"))
+
+
 def test_too_many_bytes() -> None:
     assert "larger than 20 MiB" in refusal(bytes(limits.MAX_RECORDING_BYTES + 1))
 
