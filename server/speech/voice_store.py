@@ -138,7 +138,10 @@ class VoiceStore:
             )
             self._write(facts.id, {**files, _FACTS: msgspec.json.encode(facts)})
             self._load()
-        return next(voice for voice in self.voices if voice.facts.id == facts.id)
+        for voice in self.voices:
+            if voice.facts.id == facts.id:
+                return voice
+        raise OSError(f"{facts.id} cannot be read again")
 
     def check_free(self, name: str, voice_id: str) -> None:
         """Make sure that there is no such voice.
@@ -171,6 +174,10 @@ class VoiceStore:
                 (self.directory / voice_id).rename(aside / voice_id)
                 _sync(self.directory)
             shutil.rmtree(aside)
+            if any(self.directory.glob(f"{_REMOVED}*/{voice_id}")):
+                # An earlier try came as far as this; whoever asks again shall not be told that
+                # nothing is left.
+                raise OSError(f"files of {voice_id} cannot be deleted")
             self._load()
 
     # --- Files -------------------------------------------------------------------------------
@@ -241,6 +248,8 @@ class VoiceStore:
             for left in self.directory.iterdir():
                 if left.name.startswith((_UNFINISHED, _REMOVED)):
                     shutil.rmtree(left, ignore_errors=True)
+                    if left.exists():
+                        _log.warning("files of a voice cannot be deleted", path=str(left))
             yield
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import shutil
 import stat
@@ -129,6 +130,38 @@ def test_nothing_else_is_removed(store: VoiceStore, path: str) -> None:
     add(store, "Anna")
     with pytest.raises(ValueError, match="no id"):
         store.remove(path)
+
+
+def test_files_that_cannot_be_deleted_are_told_every_time(
+    store: VoiceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voice_id = add(store, "Anna")
+    delete = shutil.rmtree
+
+    def refuse(path: Path, *, ignore_errors: bool = False) -> None:
+        if any(path.glob("clone-*")):
+            if not ignore_errors:
+                raise PermissionError(path)
+            return
+        delete(path)
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"."):
+            store.remove(voice_id)
+    monkeypatch.undo()
+    store.remove(voice_id)
+    assert names(store) == []
+    assert not list(store.directory.rglob("recording.wav"))
+
+
+def test_a_voice_that_cannot_be_read_again_is_no_voice(
+    store: VoiceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never_the_same = itertools.count()
+    monkeypatch.setattr(voice_store, "_digest", lambda _data: str(next(never_the_same)))
+    with pytest.raises(OSError, match="cannot be read again"):
+        add(store, "Anna")
 
 
 def test_two_servers_share_a_directory(store: VoiceStore) -> None:
