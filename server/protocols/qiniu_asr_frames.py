@@ -164,6 +164,7 @@ def _frame(kind: MessageType, flags: int, before_size: bytes, body: dict[str, An
 
 _CODES = {
     ErrorCode.TOKEN_INVALID: AsrErrorCode.UNAUTHORIZED,
+    ErrorCode.QUOTA_EXCEEDED: AsrErrorCode.QUOTA,
     ErrorCode.IDLE_TIMEOUT: AsrErrorCode.TIMEOUT,
     ErrorCode.FORMAT_UNSUPPORTED: AsrErrorCode.INVALID_AUDIO,
     ErrorCode.SAMPLE_RATE_UNSUPPORTED: AsrErrorCode.INVALID_AUDIO,
