@@ -72,7 +72,7 @@ async def test_a_worker_killed_mid_sentence_fails_the_task_and_is_replaced(
     assert client.failure["status"] == 51020001
     again = await speak(busy.flowing_url, "一二三。", voice="sine")
     assert again.audio
-    await eventually(lambda: busy.metric("cosystream_workers") == 2)
+    await eventually(lambda: busy.metric("cosystream_workers", state="ready") == 2)
 
 
 async def test_a_client_that_reads_nothing_stalls_no_one(busy: ServerProcess) -> None:
