@@ -153,3 +153,36 @@ def test_a_model_that_does_not_load_leaves_the_server_unready(tmp_path: Path) ->
     with pytest.raises(AssertionError, match="did not become ready"):
         ServerProcess(tmp_path / "log", "--model", "x=no_such_module:Model", patience_s=2)
     assert "no_such_module" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("cosyvoice2", "get it: cosystream download cosyvoice2"),
+        ("mine=./weights", "weights: is no directory"),
+        ("parrot", "'parrot' is no model"),
+        ("a b=espeak", "models.0.name"),
+    ],
+)
+def test_a_model_that_cannot_be_hosted_is_one_line_at_once(
+    tmp_path: Path, model: str, reason: str
+) -> None:
+    result = run(
+        *("--port", "0", "--model", model), cwd=tmp_path, COSYSTREAM_DATA_DIRECTORY=str(tmp_path)
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    assert reason in result.stderr
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("espeak", "espeak"),
+        ("sine_model:SineModel", "sinemodel"),
+        ("/weights/CosyVoice2-0.5B/", "cosyvoice2-0.5b"),
+        ("second=/weights/a=b", "second"),
+    ],
+)
+def test_a_model_has_the_name_that_it_is_given_or_its_own(model: str, name: str) -> None:
+    assert serve._models([model]) == [{"name": name, "kind": model.removeprefix("second=")}]
