@@ -7,6 +7,7 @@ import base64
 import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from asr_client import AsrSocket
 from flowing import PATIENCE_S, FlowingSocket, eventually
 from server_process import ServerProcess
 from word_recognizer import words
+
+from server.keys import FILE_NAME, KeyStore
+from server.protocols.qiniu_asr_frames import AsrErrorCode
 
 pytestmark = pytest.mark.anyio
 
@@ -229,6 +233,27 @@ async def test_tokens_and_the_number_of_tasks(tmp_path: Path, client: httpx.Asyn
             await socket.say(b"", last=True)
         answer = await client.post(url_of(process), json=inline(tone(1)), headers=right)
         assert answer.json()["data"]["result"]["text"] == words(1)
+
+
+async def test_keys_that_are_used_up_or_revoked(tmp_path: Path, client: httpx.AsyncClient) -> None:
+    (tmp_path / "gate").touch()
+    with (
+        served(tmp_path) as process,
+        KeyStore(tmp_path / "data" / FILE_NAME, create=True) as store,
+    ):
+        headers = {"Authorization": f"Bearer {store.add('few', characters_per_day=1)}"}
+        body = inline(tone(1))
+        assert (await client.post(url_of(process), json=body)).status_code == 401
+        assert (await client.post(url_of(process), json=body, headers=headers)).status_code == 200
+        # Midnight may pass meanwhile.
+        today = datetime.now(UTC).date()
+        store.add_usage({("few", today): 1, ("few", today + timedelta(days=1)): 1})
+        refused = await client.post(url_of(process), json=body, headers=headers)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "quota_exceeded")
+        async with AsrSocket(process.address, additional_headers=headers) as socket:
+            assert (await socket.start()).code == AsrErrorCode.QUOTA
+        store.revoke("few")
+        assert (await client.post(url_of(process), json=body, headers=headers)).status_code == 401
 
 
 async def test_without_a_recogniser(tmp_path: Path, client: httpx.AsyncClient) -> None:
