@@ -10,8 +10,6 @@ Hub: TypeAlias = Literal["modelscope", "huggingface"]
 _EVERY_VERSION = ("llm.pt", "flow.pt", "hift.pt", "campplus.onnx", "spk2info.pt")
 TENSORRT_FILES = ("flow.decoder.estimator.fp32.onnx",)
 """Read by the option `tensorrt` only."""
-JIT_FILES = ("flow.encoder.*.zip", "llm.llm.*.zip", "llm.text_encoder.*.zip")
-"""Read by the option `jit` only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +27,8 @@ class Release:
     huggingface: str
     files: tuple[str, ...]
     """Glob patterns of the files that every use needs."""
+    jit_files: tuple[str, ...]
+    """Patterns of what the option `jit` reads, of which version 3 has none."""
     size_bytes: int
     speaks_at_once: bool
     """It brings voices of its own."""
@@ -47,6 +47,7 @@ def _version_1(name: str, title: str) -> Release:
         modelscope=f"iic/{repository}",
         huggingface=f"FunAudioLLM/{repository}",
         files=files,
+        jit_files=("flow.encoder.*.zip", "llm.llm.*.zip", "llm.text_encoder.*.zip"),
         size_bytes=2_600_000_000,
         speaks_at_once=name != "cosyvoice-300m",
     )
@@ -64,6 +65,7 @@ RELEASES: dict[str, Release] = {
                 *("cosyvoice2.yaml", "speech_tokenizer_v2.onnx", *_EVERY_VERSION),
                 "CosyVoice-BlankEN/*",
             ),
+            jit_files=("flow.encoder.*.zip",),
             size_bytes=4_300_000_000,
             speaks_at_once=False,
         ),
@@ -76,6 +78,7 @@ RELEASES: dict[str, Release] = {
                 *("cosyvoice3.yaml", "speech_tokenizer_v3.onnx", *_EVERY_VERSION),
                 "CosyVoice-BlankEN/*",
             ),
+            jit_files=(),
             size_bytes=5_800_000_000,
             speaks_at_once=False,
         ),

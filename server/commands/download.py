@@ -12,9 +12,9 @@ from cyclopts import Parameter
 from models.cosyvoice.checkpoint import Checkpoint, CheckpointError
 from server.commands import hub_client
 from server.commands.environment import check_room
-from server.commands.failure import CommandError
+from server.commands.failure import CommandError, UsageError
 from server.cosyvoice_parts import find_interpreter, model_directory
-from server.releases import JIT_FILES, RELEASES, TENSORRT_FILES, Hub, Release
+from server.releases import RELEASES, TENSORRT_FILES, Hub, Release
 from server.settings import Settings, SettingsError
 
 _Switch = Annotated[bool, Parameter(negative=())]
@@ -48,7 +48,9 @@ def download(
         again: Ask the hub even if the checkpoint is complete, and take what has changed there.
     """
     release = RELEASES[model]
-    patterns = (*release.files, *(TENSORRT_FILES if tensorrt else ()), *(JIT_FILES if jit else ()))
+    if jit and not release.jit_files:
+        raise UsageError(f"--jit: {release.title} has no such files")
+    extra = (*(TENSORRT_FILES if tensorrt else ()), *(release.jit_files if jit else ()))
     try:
         settings = Settings.load()
         interpreter = find_interpreter(settings)
@@ -56,13 +58,13 @@ def download(
         raise CommandError(str(error)) from None
     target = (directory or model_directory(settings, model)).expanduser().absolute()
     _check_target(target, release)
-    if not again and _is_complete(target, patterns):
+    if not again and _is_complete(target, extra):
         _say(f"{release.title} is complete already, in {target}")
         return
     missing_bytes = max(release.size_bytes - _size_bytes(target), 0)
     check_room(target, missing_bytes + _SPARE_BYTES, f"the rest of {release.title}")
     _say(f"fetching {release.repository(hub)} from {hub} into {target}")
-    _fetch(interpreter, hub, release, target, patterns)
+    _fetch(interpreter, hub, release, target, (*release.files, *extra))
     _verify(target, release, hub)
     _say_what_is_next(release, target, settings)
 
@@ -83,14 +85,12 @@ def _check_target(target: Path, release: Release) -> None:
             )
 
 
-def _is_complete(target: Path, patterns: tuple[str, ...]) -> bool:
+def _is_complete(target: Path, extra: tuple[str, ...]) -> bool:
     try:
         Checkpoint.open(target)
     except CheckpointError:
         return False
-    # Not every release has every file of the patterns; these two are asked for by name.
-    optional = [pattern for pattern in patterns if pattern in {*TENSORRT_FILES, *JIT_FILES[:1]}]
-    return all(any(target.glob(pattern)) for pattern in optional)
+    return all(any(target.glob(pattern)) for pattern in extra)
 
 
 def _size_bytes(directory: Path) -> int:

@@ -46,7 +46,7 @@ def setup_cosyvoice(
     cuda: Literal["12", "13"] | None = None,
     python: str = "",
 ) -> None:
-    """Make the Python environment that runs CosyVoice, and see that the official package works in it.
+    """Make CosyVoice's Python environment, and see that the official package works in it.
 
     Can be interrupted and run again; does nothing where all is done. pip's own settings
     (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS ...) count.
@@ -59,7 +59,7 @@ def setup_cosyvoice(
         cpu: Compute on the CPU even if there is a GPU.
         cuda: The CUDA version to install for, 12 or 13; else the driver's, or the CPU without one.
         python: The Python to make the environment with, 3.11 to 3.13; else this program's.
-    """  # noqa: E501 - the first line is the command's help
+    """
     if cpu and cuda:
         raise UsageError("--cpu and --cuda exclude each other")
     settings = _settings()

@@ -28,14 +28,17 @@ def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerP
         yield process
 
 
+COMMANDS = ("serve", "say", "pipe", "voices", "doctor", "bench", "keys", "setup", "download")
+
+
 def test_help_names_every_command(cosystream: Cosystream) -> None:
     outcome = cosystream("--help")
     assert outcome.code == 0
-    for command in ("serve", "say", "pipe", "voices", "doctor", "bench"):
+    for command in COMMANDS:
         assert f" {command} " in outcome.out.decode()
 
 
-@pytest.mark.parametrize("command", ["serve", "say", "pipe", "voices", "doctor", "bench"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(cosystream: Cosystream, command: str) -> None:
     outcome = cosystream(command, "--help")
     assert outcome.code == 0

@@ -152,6 +152,11 @@ def test_without_an_environment_it_says_how_to_make_one(
     assert "cosystream setup cosyvoice" in outcome.err
 
 
+@pytest.mark.usefixtures("client")
+def test_version_3_has_nothing_for_jit(cosystream: Cosystream) -> None:
+    assert cosystream("download", "cosyvoice3", "--jit").code == 2
+
+
 def test_an_unknown_checkpoint_is_wrong_usage(cosystream: Cosystream) -> None:
     outcome = cosystream("download", "cosyvoice9")
     assert outcome.code == 2
@@ -230,3 +235,20 @@ def test_a_repository_that_is_not_there(
         outcome = cosystream("download", "cosyvoice2")
     assert outcome.code == 1
     assert "was not fetched" in outcome.err
+
+
+@pytest.mark.usefixtures("served")
+@pytest.mark.parametrize("release", [("cosyvoice-300m-sft", 1), ("cosyvoice3", 3)])
+def test_what_is_fetched_of_the_other_versions_is_a_whole_checkpoint(
+    cosystream: Cosystream,
+    monkeypatch: pytest.MonkeyPatch,
+    checkpoints: Checkpoints,
+    data: Path,
+    release: tuple[str, int],
+) -> None:
+    name, version = release
+    with FakeHub(checkpoints.tiny(version)) as hub:
+        _name_hub(monkeypatch, hub)
+        outcome = cosystream("download", name)
+    assert outcome.code == 0, outcome.err
+    assert Checkpoint.open(data / "models" / name).version == version

@@ -59,7 +59,7 @@ def hosted(
     """All versions, one more that breaks, and the embedded model, in one server."""
     streamed = {"英文女": "always"}
     models = [
-        _model("v1", checkpoints.tiny(1, "CosyVoice-300M-SFT")),
+        _model("v1", checkpoints.tiny(1, "CosyVoice-300M-SFT"), options={"devices": ["cpu"]}),
         _model("v2", checkpoints.tiny(2, rate="4"), voice_text_stream=streamed),
         *([_model("v3", checkpoints.tiny(3), voice_text_stream=streamed)] if HOME else []),
         {
