@@ -17,6 +17,7 @@ from server import keys
 from server.accounts import Accounts
 from server.auth import Authenticator
 from server.endpoints import (
+    dashscope,
     nls_rest,
     openai_models,
     openai_refusal,
@@ -114,6 +115,9 @@ def _routes() -> list[BaseRoute]:
     return [
         WebSocketRoute("/ws/v1/tts", flowing_speech),
         WebSocketRoute("/ws/v1", flowing_speech),
+        WebSocketRoute("/api-ws/v1/inference", dashscope.stream_speech),
+        # Slashes are not redirected for WebSockets.
+        WebSocketRoute("/api-ws/v1/inference/", dashscope.stream_speech),
         Route("/stream/v1/tts", nls_rest.synthesize, methods=["GET", "POST"]),
         Route("/stream/v1/tts/voices", voices.list_voices),
         Route("/stream/v1/tts/voices/info", voices.voice_info),
