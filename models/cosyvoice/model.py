@@ -21,7 +21,7 @@ from models.base import (
 from models.cosyvoice.checkpoint import Checkpoint, Variant
 from models.cosyvoice.engine_options import EngineOptions
 from models.cosyvoice.features import VoiceFeatures
-from models.cosyvoice.prompts import make_prompt
+from models.cosyvoice.prompts import Prompt, make_prompt
 from models.cosyvoice.rehearsal import rehearse
 from models.cosyvoice.request_text import StreamedText, WholeText
 from models.cosyvoice.runtime import load_official
@@ -53,6 +53,7 @@ class CosyVoiceModel(SpeechModel):
         jit: use the exported parts that come with versions 1 and 2.
 
     Raises:
+        CheckpointError: the directory holds no whole checkpoint, or one that would run other code.
         ModelError: the checkpoint, the package or the machine cannot do what is asked.
         ValueError: an option is out of range, or contradicts another.
     """
@@ -167,26 +168,43 @@ class CosyVoiceModel(SpeechModel):
         report: Report,
     ) -> Generator[PcmChunk, None, None]:
         official, marks = self._official, self.capabilities.marks
-        taken: WholeText | StreamedText
         if isinstance(text, str):
-            taken = WholeText(text, marks, official.text_tokens)
-        elif self.capabilities.text_stream:
-            taken = StreamedText(text, marks, official.text_tokens)
-        else:
+            whole = WholeText(text, marks, official.text_tokens)
+            return self._open(request, features, text, report).chunks(whole)
+        if not self.capabilities.text_stream:
             raise ModelError("unsupported", f"the model {self.name!r} takes no stream of text")
-        prompt = make_prompt(
-            official.version,
+        self._prompt(request, features, "")  # so that what is unsupported is refused at once
+        streamed = StreamedText(text, marks, official.text_tokens)
+        return self._speak_streamed(request, features, streamed, report)
+
+    def _speak_streamed(
+        self,
+        request: SynthesisRequest,
+        features: VoiceFeatures,
+        text: StreamedText,
+        report: Report,
+    ) -> Generator[PcmChunk, None, None]:
+        # The prompt depends on the script of the text.
+        yield from self._open(request, features, text.begin(), report).chunks(text)
+
+    def _open(
+        self, request: SynthesisRequest, features: VoiceFeatures, text: str, report: Report
+    ) -> SpeechStream:
+        prompt = self._prompt(request, features, text)
+        seed = secrets.randbits(_SEED_BITS) if request.seed is None else request.seed
+        return SpeechStream(
+            self._official, prompt, features, seed=seed % (1 << _SEED_BITS), report=report
+        )
+
+    def _prompt(self, request: SynthesisRequest, features: VoiceFeatures, text: str) -> Prompt:
+        return make_prompt(
+            self._checkpoint.version,
             self._checkpoint.variant,
             features,
             instruction=request.instruction,
-            text=text if isinstance(text, str) else "",
+            text=text,
             language=request.language,
         )
-        seed = secrets.randbits(_SEED_BITS) if request.seed is None else request.seed
-        stream = SpeechStream(
-            official, prompt, features, seed=seed % (1 << _SEED_BITS), report=report
-        )
-        return stream.chunks(taken)
 
     def _report(self, incident: str) -> None:
         with self._incidents_lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeAlias
 
@@ -17,6 +18,9 @@ _PASSAGE_TOKENS = 120
 """Half a minute or more. The flow computes the past anew for each chunk (defect 3), and its noise
 ends after 300 seconds; so a stream of text is spoken in passages that end with a sentence."""
 _LONGEST_PASSAGE_TOKENS = 3 * _PASSAGE_TOKENS
+_BEGIN_LETTERS = 10
+"""Enough to tell the script by. They are about the five tokens without which nothing is decoded."""
+_MARK = re.compile(r"\[[^\[\]\s]*\]|</?[a-z]+>")
 _ENDS_SENTENCE = re.compile(r"[。！？!?.…\n][\"'”’）)\s]*$")
 
 
@@ -55,6 +59,20 @@ class StreamedText:
         self._pieces = whole_words(pieces)
         self._marks = marks
         self._encode = encode
+        self._read_ahead: deque[_Piece] = deque()
+
+    def begin(self) -> str:
+        """How the text begins, once enough of it has come: a few letters, or all there are.
+
+        It depends on the text alone, not on its pieces.
+        """
+        begin = ""
+        while _n_letters(begin) < _BEGIN_LETTERS and (piece := self._take()) is not None:
+            self._read_ahead.append(piece)
+            begin += _MARK.sub("", piece[0])
+        while _n_letters(begin) > _BEGIN_LETTERS:
+            begin = begin[:-1]
+        return begin.strip()
 
     def passages(self) -> Iterator[StreamedPassage]:
         """The text's passages one after the other; each is read to its end before the next.
@@ -77,6 +95,9 @@ class StreamedText:
         return None
 
     def _next(self) -> _Piece | None:
+        return self._read_ahead.popleft() if self._read_ahead else self._take()
+
+    def _take(self) -> _Piece | None:
         for piece in self._pieces:
             text = clean(piece, self._marks)
             if ids := self._encode(text):
@@ -85,6 +106,10 @@ class StreamedText:
 
 
 _Piece: TypeAlias = tuple[str, list[int]]
+
+
+def _n_letters(text: str) -> int:
+    return sum(character.isalnum() for character in text)
 
 
 class StreamedPassage:

@@ -102,6 +102,10 @@ def _official(
     front_end: Any,  # noqa: ANN401
 ) -> Official:
     llm = model.llm
+    device = model.device
+    if device.type == "cuda":
+        device = torch.device("cuda", torch.cuda.current_device())
+        _move_tables(model, device)
     if checkpoint.version != 1 and not options.vllm:
         install_steps(llm)
     if checkpoint.version == 3:  # noqa: PLR2004
@@ -115,7 +119,7 @@ def _official(
         version=checkpoint.version,
         model=model,
         front_end=front_end,
-        device=model.device,
+        device=device,
         sample_rate_hz=checkpoint.sample_rate_hz,
         token_rate_hz=checkpoint.token_rate_hz,
         text_vocabulary=checkpoint.text_vocabulary,
@@ -160,6 +164,19 @@ def _put_on_path(home: Path) -> None:
     for place in (home / "third_party" / "Matcha-TTS", home):
         if str(place) not in sys.path:
             sys.path.insert(0, str(place))
+
+
+def _move_tables(model: Any, device: torch.device) -> None:  # noqa: ANN401
+    """Move what upstream copies to the device anew for each chunk (defect 15)."""
+    sine = getattr(getattr(model.hift, "m_source", None), "l_sin_gen", None)
+    for owner, name in (
+        (model.flow.decoder, "rand_noise"),
+        (model.hift, "stft_window"),
+        (sine, "rand_ini"),
+        (sine, "sine_waves"),
+    ):
+        if isinstance(table := getattr(owner, name, None), torch.Tensor):
+            setattr(owner, name, table.to(device))
 
 
 def _build_configuration(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -101,11 +101,8 @@ class TokenSampler:
         self.seed = torch_seed(device_seed)
         self._random = np.random.default_rng(nucleus_seed)
         self._device_random = torch.Generator(device).manual_seed(self.seed)
-        held_back = set(range(vocabulary.n_speech, vocabulary.n_outputs))
         self._first_fill = first_fill
-        if first_fill is not None and vocabulary.fill is not None:
-            held_back.discard(vocabulary.fill)
-        self._held_back = torch.tensor(sorted(held_back), device=device, dtype=torch.long)
+        self._held_back = self._held_back_ids(device)
 
     def __call__(
         self,
@@ -132,6 +129,17 @@ class TokenSampler:
             # Upstream ends at any control token in one place and raises in another.
             token = self._vocabulary.end
         return SpeechToken(token)
+
+    def take_whole_text(self) -> None:
+        """The text has turned out to be whole: the model is not to ask for more."""
+        self._first_fill = None
+        self._held_back = self._held_back_ids(self._held_back.device)
+
+    def _held_back_ids(self, device: torch.device) -> torch.Tensor:
+        held_back = set(range(self._vocabulary.n_speech, self._vocabulary.n_outputs))
+        if self._first_fill is not None and self._vocabulary.fill is not None:
+            held_back.discard(self._vocabulary.fill)
+        return torch.tensor(sorted(held_back), device=device, dtype=torch.long)
 
     def _must_ask_for_text(self, decoded: Sequence[Any]) -> bool:
         """Upstream of mid-2025 leaves the first time to the model, which may babble on instead."""

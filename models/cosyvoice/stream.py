@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from models.base import ModelError, PcmChunk, Samples
-from models.cosyvoice.decoding import Decoder, LlmPrompt
-from models.cosyvoice.features import VoiceFeatures
+from models.cosyvoice.decoding import Decoder, LlmPrompt, bistream_layout
+from models.cosyvoice.features import MEL_BANDS, VoiceFeatures
 from models.cosyvoice.guards import AudioGuard, BadSegmentError, TokenGuard
 from models.cosyvoice.lane import Lane
 from models.cosyvoice.prompts import Prompt
@@ -24,8 +24,6 @@ Report: TypeAlias = Callable[[str], None]
 """Takes the name of an incident."""
 
 _ATTEMPTS = 2
-_MEL_BANDS = 80
-_EMBEDDING_SIZE = 192
 
 
 class SpeechStream:
@@ -52,8 +50,9 @@ class SpeechStream:
         self._seed = seed
         self._report = report
         self._lane = Lane(official.device)
-        self._llm_prompt = _llm_prompt(official, prompt, features)
-        self._flow_prompt = _flow_prompt(prompt, features)
+        with self._lane.computing():
+            self._llm_prompt = _llm_prompt(official, prompt, features)
+            self._flow_prompt = _flow_prompt(official, prompt, features)
 
     def chunks(self, text: WholeText | StreamedText) -> Generator[PcmChunk, None, None]:
         """Compute and yield the sound, chunk by chunk; closing it stops all work.
@@ -101,7 +100,7 @@ class SpeechStream:
             official.sampling,
             seed=token_seed,
             device=official.device,
-            first_fill=self._first_fill() if isinstance(passage, StreamedPassage) else None,
+            first_fill=self._first_fill(passage),
         )
         decoder = Decoder(official, self._lane, sampler, token_guard.check)
         vocoder = open_vocoder(official.version, official.model, self._flow_prompt, noise_seed)
@@ -111,14 +110,10 @@ class SpeechStream:
                 sound_guard.check(samples)
                 yield samples
 
-    def _first_fill(self) -> int:
-        """After how many speech tokens the language model is to ask for text first.
-
-        Upstream lays out speech and text in turns, and the prompt's speech begins a turn.
-        """
-        _, n_speech = self._official.model.llm.mix_ratio
-        n_prompt = self._llm_prompt.speech.shape[1]
-        return int(n_speech - n_prompt % n_speech)
+    def _first_fill(self, passage: WholeText | StreamedPassage) -> int | None:
+        if isinstance(passage, WholeText):
+            return None
+        return bistream_layout(self._official, self._llm_prompt).first_fill
 
     def _vocoded(self, tokens: Iterator[int], vocoder: Vocoder) -> Iterator[Samples]:
         so_far: list[int] = []
@@ -141,29 +136,28 @@ def _llm_prompt(official: Official, prompt: Prompt, features: VoiceFeatures) -> 
     if prompt.tokens is not None:
         text += prompt.tokens.tolist()
     recording = features.speech_tokens if prompt.has_spoken_prompt else None
+    embedding = _embedding(official, features)
     return LlmPrompt(
-        text=_row(text),
-        speech=_row(() if recording is None else recording.tolist()),
-        embedding=_embedding(features) if prompt.has_timbre else torch.zeros(0, _EMBEDDING_SIZE),
+        text=_row(official, text),
+        speech=_row(official, () if recording is None else recording.tolist()),
+        embedding=embedding if prompt.has_timbre else embedding[:0],
     )
 
 
-def _flow_prompt(prompt: Prompt, features: VoiceFeatures) -> FlowPrompt:
+def _flow_prompt(official: Official, prompt: Prompt, features: VoiceFeatures) -> FlowPrompt:
     tokens, mel = features.speech_tokens, features.mel
     if not prompt.has_recording or tokens is None or mel is None:
-        return FlowPrompt(
-            tokens=_row(()), mel=torch.zeros(1, 0, _MEL_BANDS), embedding=_embedding(features)
-        )
+        tokens, mel = np.empty(0, np.int32), np.empty((0, MEL_BANDS), np.float32)
     return FlowPrompt(
-        tokens=_row(tokens.tolist()),
-        mel=torch.from_numpy(mel.copy()).unsqueeze(0),
-        embedding=_embedding(features),
+        tokens=_row(official, tokens.tolist()),
+        mel=torch.tensor(mel, device=official.device).unsqueeze(0),
+        embedding=_embedding(official, features),
     )
 
 
-def _embedding(features: VoiceFeatures) -> torch.Tensor:
-    return torch.from_numpy(features.embedding.copy()).unsqueeze(0)
+def _embedding(official: Official, features: VoiceFeatures) -> torch.Tensor:
+    return torch.tensor(features.embedding, device=official.device).unsqueeze(0)
 
 
-def _row(ids: Sequence[int]) -> torch.Tensor:
-    return torch.tensor([list(ids)], dtype=torch.int32)
+def _row(official: Official, ids: Sequence[int]) -> torch.Tensor:
+    return torch.tensor([list(ids)], dtype=torch.int32, device=official.device)

@@ -28,7 +28,7 @@ _LONGEST_HOP_TOKENS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowPrompt:
-    """What the sound takes after."""
+    """What the sound takes after, on the model's device."""
 
     tokens: torch.Tensor
     """(1, n) int32, n may be 0."""

@@ -41,7 +41,8 @@ def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
 
     def tiny(version: int, rate: float | None = None, name: str = "", **options: object) -> Path:
         rate = rate or RATES[version]
-        directory = folder / (name or f"tiny{version}-{rate}")
+        kind = "-".join([str(rate), *(f"{key}={value}" for key, value in sorted(options.items()))])
+        directory = folder / f"v{version}-{kind}" / (name or "checkpoint")
         if not directory.exists():
             make(f"cosyvoice{version}-tiny", directory, rate=rate, **options)
         return directory
@@ -57,7 +58,7 @@ def load_model(make_checkpoint: MakeCheckpoint) -> Callable[..., CosyVoiceModel]
     def load(
         version: int, rate: float | None = None, name: str = "", **checkpoint: object
     ) -> CosyVoiceModel:
-        key = (version, rate, name)
+        key = (version, rate, name, *sorted(checkpoint.items()))
         if key not in loaded:
             directory = make_checkpoint(version, rate, name, **checkpoint)
             model = CosyVoiceModel(directory=str(directory), home=HOME, device="cpu", slots=2)
