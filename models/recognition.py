@@ -57,6 +57,9 @@ class RecognizerCapabilities(msgspec.Struct, frozen=True, kw_only=True):
     too. The first one is taken for an empty `language`, unless `detects_language`."""
     detects_language: bool = False
     punctuation: bool = False
+    dictation: bool = False
+    """Understands free speech so well that its text may stand unread, as a recording's transcript
+    does."""
 
 
 class SpeechRecognizer(ABC):

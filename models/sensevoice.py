@@ -76,6 +76,7 @@ class SenseVoiceRecognizer(SpeechRecognizer):
             languages=_LANGUAGES,
             detects_language=language == _AUTO,
             punctuation=True,
+            dictation=True,
         )
         self._language = language
         chosen = {"device": device} if device else {}

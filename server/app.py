@@ -18,6 +18,7 @@ from server.accounts import Accounts
 from server.auth import Authenticator
 from server.endpoints import (
     dashscope,
+    dashscope_http,
     nls_rest,
     openai_models,
     openai_refusal,
@@ -70,6 +71,14 @@ def build_app(settings: Settings) -> Starlette:
     accounts = Accounts(settings.data_path / keys.FILE_NAME, metrics)
     aliases = AliasTable.load(settings.voice_aliases)
     speech = SpeechService(settings, pool, aliases, metrics, accounts)
+    recognition = RecognitionService(
+        pool,
+        settings.recognizer.name if settings.recognizer.kind != NONE else None,
+        admission=speech.admission,
+        accounts=accounts,
+        metrics=metrics,
+        log_texts=settings.log_texts,
+    )
     services = Services(
         settings=settings,
         authenticator=Authenticator(settings.tokens, accounts),
@@ -82,17 +91,11 @@ def build_app(settings: Settings) -> Starlette:
             pool,
             speech.voice_store,
             lambda: speech.catalog,
+            dictation=recognition,
             # A model that is loaded for the first recording has its time for that, too.
             timeout_s=settings.worker_start_timeout_s + _ENROLL_TIMEOUT_S,
         ),
-        recognition=RecognitionService(
-            pool,
-            settings.recognizer.name if settings.recognizer.kind != NONE else None,
-            admission=speech.admission,
-            accounts=accounts,
-            metrics=metrics,
-            log_texts=settings.log_texts,
-        ),
+        recognition=recognition,
         fetcher=Fetcher(settings.fetch_networks),
     )
     app = Starlette(
@@ -118,6 +121,12 @@ def _routes() -> list[BaseRoute]:
         WebSocketRoute("/api-ws/v1/inference", dashscope.stream_speech),
         # Slashes are not redirected for WebSockets.
         WebSocketRoute("/api-ws/v1/inference/", dashscope.stream_speech),
+        Route(
+            "/api/v1/services/audio/tts/SpeechSynthesizer",
+            dashscope_http.synthesize,
+            methods=["POST"],
+        ),
+        Route(dashscope_http.FILES_PATH + "{name}", dashscope_http.spoken_file),
         Route("/stream/v1/tts", nls_rest.synthesize, methods=["GET", "POST"]),
         Route("/stream/v1/tts/voices", voices.list_voices),
         Route("/stream/v1/tts/voices/info", voices.voice_info),

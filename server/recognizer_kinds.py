@@ -61,6 +61,7 @@ KINDS: Mapping[str, _Kind] = {
             languages=("zh", "en", "yue", "ja", "ko"),
             detects_language=True,
             punctuation=True,
+            dictation=True,
         ),
     ),
 }

@@ -48,6 +48,7 @@ class WordRecognizer(SpeechRecognizer):
         word_delay_s: time that a word takes.
         fuse: see above.
         gate: see above.
+        dictation: as in `RecognizerCapabilities`.
     """
 
     name = "words"
@@ -61,9 +62,12 @@ class WordRecognizer(SpeechRecognizer):
         word_delay_s: float = 0.0,
         fuse: str = "",
         gate: str = "",
+        dictation: bool = False,
     ) -> None:
         self.sample_rate_hz = sample_rate_hz
-        self.capabilities = RecognizerCapabilities(slots=slots, parked=parked, languages=("en",))
+        self.capabilities = RecognizerCapabilities(
+            slots=slots, parked=parked, languages=("en",), dictation=dictation
+        )
         self._word_delay_s = word_delay_s
         self._fuse = Path(fuse) if fuse else None
         self._gate = Path(gate) if gate else None

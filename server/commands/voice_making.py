@@ -52,7 +52,14 @@ def add(
     audio: Annotated[Path, Parameter(help="The recording: wav, mp3, m4a, aac, ogg, flac or webm.")],
     /,
     *,
-    text: Annotated[str, Parameter(help="What is said in the recording, word for word.")],
+    text: Annotated[
+        str,
+        Parameter(
+            show_default=False,
+            help="What is said in the recording, word for word; a server whose recogniser takes"
+            " dictation writes it down if it is left out.",
+        ),
+    ] = "",
     model: Annotated[
         str, Parameter(show_default=False, help="Which model clones; the first that can.")
     ] = "",

@@ -13,14 +13,14 @@ import uuid
 from dataclasses import replace
 
 import structlog
-from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from server.endpoints.client_socket import CLOSE_GOING_AWAY, CLOSE_NORMAL, GONE, ClientSocket
+from server.endpoints.dashscope_refusal import refusal
 from server.endpoints.dashscope_voices import find_voice
 from server.endpoints.services import Services
 from server.errors import ErrorCode, SpeechError
-from server.protocols import dashscope, nls
+from server.protocols import nls
 from server.protocols.dashscope_messages import (
     CancelTask,
     Command,
@@ -47,15 +47,10 @@ async def stream_speech(websocket: WebSocket) -> None:
             websocket.headers, websocket.query_params, websocket.query_params.get("api_key", "")
         )
     except SpeechError as error:
-        await websocket.send_denial_response(_refusal(error))
+        await websocket.send_denial_response(refusal(error, str(uuid.uuid4())))
         return
     await websocket.accept()
     await _Conversation(websocket, services, tenant).run()
-
-
-def _refusal(error: SpeechError) -> Response:
-    body = dashscope.render_failure(error, request_id=str(uuid.uuid4()))
-    return Response(body, dashscope.http_status(error), media_type="application/json")
 
 
 class _Conversation:

@@ -22,7 +22,7 @@ from server.fetching import Limits
 from server.protocols import qiniu, qiniu_asr
 from server.speech import recording
 from server.speech.pcm_input import PcmInput
-from server.speech.recognition import Recognition, too_busy
+from server.speech.recognition import Recognition
 
 __all__ = ["recognize", "stream_recognition"]
 
@@ -82,11 +82,7 @@ async def _answer(
 ) -> Response:
     data = wanted.data or await services.fetcher.get(wanted.url, _FETCH_LIMITS)
     samples = await asyncio.to_thread(_samples, data, wanted, recognition.sample_rate_hz)
-    try:
-        async with asyncio.timeout(limits.RECOGNITION_TIMEOUT_S):
-            text = await _text_of(recognition, samples)
-    except TimeoutError:
-        raise too_busy() from None
+    text = await recognition.transcribe(samples)
     audio_s = samples.size / recognition.sample_rate_hz
     result = qiniu_asr.render_result(text, audio_s=audio_s, reqid=reqid)
     return JSONResponse(result, headers={qiniu.REQID_HEADER: reqid})
@@ -111,21 +107,6 @@ def _samples(data: bytes, wanted: qiniu_asr.AsrRequest, rate_hz: int) -> Samples
         sample_rate_hz=wanted.sample_rate_hz, channels=wanted.channels, target_rate_hz=rate_hz
     )
     return pcm.convert(data, last=True)
-
-
-async def _text_of(recognition: Recognition, samples: Samples) -> str:
-    async def feed() -> None:
-        await recognition.append(samples, patience_s=limits.RECOGNITION_TIMEOUT_S)
-        recognition.finish()
-
-    feeder = asyncio.create_task(feed())
-    try:
-        async for _ in recognition.transcripts():
-            pass
-    finally:
-        feeder.cancel()
-        await asyncio.gather(feeder, return_exceptions=True)
-    return recognition.text
 
 
 async def _unless_gone(request: Request, answer: Coroutine[None, None, Response]) -> Response:

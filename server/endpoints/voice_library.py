@@ -21,8 +21,8 @@ from server.endpoints.upload import read_upload
 from server.endpoints.voices import describe
 from server.errors import ErrorCode, SpeechError
 from server.speech import previews
+from server.speech.clone_request import CloneRequest, RecordingRefusedError
 from server.speech.cloned_voice import ClonedVoice
-from server.speech.cloning import CloneRequest, RecordingRefusedError
 from server.speech.types import AudioFormat, SpeechOptions
 from server.speech.voices import why_silent
 
@@ -105,10 +105,11 @@ async def show_voice(request: Request, services: Services, _tenant: str) -> Resp
 
 
 @_endpoint
-async def add_voice(request: Request, services: Services, _tenant: str) -> Response:
+async def add_voice(request: Request, services: Services, tenant: str) -> Response:
     """`POST /v1/voices`: a form with `name`, `text` and `audio`, and perhaps `model`, `language`.
 
-    201 with the new voice and the report of its recording; 200 if there is this very voice.
+    The text may be left out where a recogniser takes dictation. 201 with the new voice and the
+    report of its recording; 200 if there is this very voice.
     """
     if services.draining:
         raise SpeechError(ErrorCode.SHUTTING_DOWN, "Server is shutting down, connect again!")
@@ -126,6 +127,7 @@ async def add_voice(request: Request, services: Services, _tenant: str) -> Respo
                 audio=audio,
                 model=upload.fields.get("model", ""),
                 language=upload.fields.get("language", ""),
+                tenant=tenant,
             )
         )
     facts = voice.facts

@@ -9,7 +9,7 @@ from typing import Any
 from server.errors import ErrorCode, SpeechError
 from server.protocols import dashscope, nls
 from server.protocols.dashscope import invalid, missing
-from server.speech.types import AudioFormat, SpeechOptions
+from server.speech.types import AudioFormat, SentenceSubtitle, SpeechOptions, WordSubtitle
 
 _MAX_ID_CHARACTERS = 128
 _SAMBERT = re.compile(r"^sambert-(.+)-v\d+$")
@@ -157,3 +157,23 @@ def _plain_options(parameters: dict[str, Any], model: str) -> SpeechOptions:
         audio_format=AudioFormat.WAV,
         sample_rate_hz=None,
     )
+
+
+def words_of(subtitle: SentenceSubtitle) -> list[dict[str, Any]]:
+    """A sentence's words: places are in the sentence's text, times in the task's audio."""
+    return [_word(word, subtitle.text_begin) for word in subtitle.words]
+
+
+def _word(word: WordSubtitle, sentence_begin: int) -> dict[str, Any]:
+    return {
+        "text": word.text,
+        "begin_index": word.text_begin - sentence_begin,
+        "end_index": word.text_end - sentence_begin,
+        "begin_time": milliseconds(word.begin_s),
+        "end_time": milliseconds(word.end_s),
+    }
+
+
+def milliseconds(seconds: float) -> int:
+    """A time as it is written in messages."""
+    return round(seconds * 1000)

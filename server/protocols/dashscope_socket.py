@@ -28,10 +28,12 @@ from server.protocols.dashscope_messages import (
     FinishTask,
     FlushText,
     StartTask,
+    milliseconds,
     parse,
     read_input,
     read_run_task,
     read_task_id,
+    words_of,
 )
 from server.speech.types import (
     AudioProduced,
@@ -41,7 +43,6 @@ from server.speech.types import (
     SessionEvent,
     SessionFinished,
     SpeechOptions,
-    WordSubtitle,
 )
 
 IDLE_TIMEOUT_S = 60.0
@@ -201,9 +202,9 @@ class Connection:
                 return (data,)
             case SentenceFinished(_, SentenceSubtitle() as subtitle):
                 sentence = {
-                    "begin_time": _ms(subtitle.begin_s),
-                    "end_time": _ms(subtitle.end_s),
-                    "words": _words(subtitle),
+                    "begin_time": milliseconds(subtitle.begin_s),
+                    "end_time": milliseconds(subtitle.end_s),
+                    "words": words_of(subtitle),
                 }
                 return (self._render("result-generated", {"output": {"sentence": sentence}}),)
             case SessionFinished():
@@ -221,7 +222,7 @@ class Connection:
         return self._render("task-failed", {}, header)
 
     def _sentence_end(self, subtitle: SentenceSubtitle | None) -> str:
-        words = [] if subtitle is None else _words(subtitle)
+        words = [] if subtitle is None else words_of(subtitle)
         text = self._sentence_text if subtitle is None else subtitle.text
         return self._result(
             "sentence-end", words, {"characters": self._characters}, original_text=text
@@ -255,22 +256,3 @@ class Connection:
     ) -> str:
         header = {"task_id": self.task_id, "event": event, "attributes": {}, **(more or {})}
         return msgspec.json.encode({"header": header, "payload": payload}).decode()
-
-
-def _words(subtitle: SentenceSubtitle) -> list[dict[str, Any]]:
-    """Places are in the sentence's text, times in the task's audio."""
-    return [_word(word, subtitle.text_begin) for word in subtitle.words]
-
-
-def _word(word: WordSubtitle, sentence_begin: int) -> dict[str, Any]:
-    return {
-        "text": word.text,
-        "begin_index": word.text_begin - sentence_begin,
-        "end_index": word.text_end - sentence_begin,
-        "begin_time": _ms(word.begin_s),
-        "end_time": _ms(word.end_s),
-    }
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
+import soxr
 import structlog
 
 from models.base import Samples
+from models.recognition import RecognitionRequest
 from server.errors import ErrorCode, SpeechError
 from server.pool.pool import WorkerPool
 from server.speech import recording, recording_report, transcript
+from server.speech.clone_request import CloneRequest, Dictation, RecordingRefusedError
 from server.speech.cloned_voice import (
     ClonedVoice,
     VoiceFacts,
@@ -27,6 +30,7 @@ from server.speech.cloned_voice import (
     make_id,
     now,
 )
+from server.speech.recognition import MODEL
 from server.speech.recording_report import RecordingReport
 from server.speech.voice_store import VoiceStore
 from server.speech.voices import VoiceCatalog
@@ -40,38 +44,10 @@ _RETRY_AFTER_S = 5.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloneRequest:
-    """A voice that somebody wants, as they said it."""
-
-    name: str
-    transcript: str
-    """What is said in the recording."""
-    audio: bytes
-    """A file in any format that `server.speech.recording` reads."""
-    model: str = ""
-    """Empty for the first one that clones."""
-    language: str = ""
-    """BCP 47 tag; empty for what the transcript's script speaks for."""
-
-
-class RecordingRefusedError(SpeechError):
-    """No voice can be made of a recording.
-
-    Args:
-        report: says why, `SpeechError.message` with its first remark.
-    """
-
-    def __init__(self, report: RecordingReport) -> None:
-        super().__init__(ErrorCode.PARAMETER_INVALID, report.remarks[0].text)
-        self.report = report
-
-
 @dataclass(frozen=True, slots=True)
 class _Heard:
     """A recording as it is kept: `samples` are exactly those of `wav`."""
 
-    voice_id: str
     wav: bytes
     samples: Samples
     sample_rate_hz: int
@@ -85,6 +61,7 @@ class VoiceCloning:
         pool: where models run.
         store: where voices are kept; to be loaded by the caller.
         catalog: the voices as they are now.
+        dictation: for recordings that come without a text.
         timeout_s: for a model to make a voice's features, the wait for its worker included.
     """
 
@@ -94,9 +71,11 @@ class VoiceCloning:
         store: VoiceStore,
         catalog: Callable[[], VoiceCatalog],
         *,
+        dictation: Dictation,
         timeout_s: float,
     ) -> None:
         self._pool = pool
+        self._dictation = dictation
         self._store = store
         self._catalog = catalog
         self._timeout_s = timeout_s
@@ -138,24 +117,27 @@ class VoiceCloning:
                 (no such model clones), what the pool raises, or INTERNAL if it cannot be stored.
         """
         name = checked_name(wanted.name)
-        text = transcript.checked_transcript(wanted.transcript)
-        language = transcript.checked_language(wanted.language) or transcript.guess_language(text)
+        language = transcript.checked_language(wanted.language)
+        if wanted.transcript.strip() or not self._dictation.dictates:
+            transcript.checked_transcript(wanted.transcript)
         model, clone_format = self._choose_model(wanted.model)
         if self._catalog().is_taken(name):
             message = f"'{name}' is the name of a voice that is no clone, or an alias!"
             raise SpeechError(ErrorCode.VOICE_EXISTS, message)
-        heard = await self._in_thread(lambda: _listen(wanted.audio, text, clone_format))
+        heard = await self._in_thread(lambda: _listen(wanted.audio))
         if heard.report.verdict == "refused":
             raise RecordingRefusedError(heard.report)
+        said = wanted.transcript if wanted.transcript.strip() else await self._said(wanted, heard)
+        text = transcript.checked_transcript(said)
         facts = VoiceFacts(
-            id=heard.voice_id,
+            id=make_id(heard.wav, text, clone_format),
             name=name,
-            language=language,
+            language=language or transcript.guess_language(text),
             model=model,
             clone_format=clone_format,
             transcript=text,
             created_at=now(),
-            report=heard.report,
+            report=_with_remark_on_length(heard.report, text),
         )
         known = self._same(facts)
         if known is not None:
@@ -169,6 +151,22 @@ class VoiceCloning:
                 raise
             # Somebody asked for it twice, and the other request was first.
             return known, False
+
+    async def _said(self, wanted: CloneRequest, heard: _Heard) -> str:
+        """What the recogniser understands of a recording."""
+        recognition = self._dictation.open(
+            MODEL,
+            RecognitionRequest(language=wanted.language),
+            tenant=wanted.tenant,
+            protocol="voices",
+            task_id=fold_name(wanted.name),
+        )
+        with contextlib.closing(recognition):
+            rate_hz = recognition.sample_rate_hz
+            samples = await self._in_thread(
+                lambda: soxr.resample(heard.samples, heard.sample_rate_hz, rate_hz)
+            )
+            return await recognition.transcribe(samples)
 
     def _same(self, facts: VoiceFacts) -> ClonedVoice | None:
         """The voice of this recording, if it has this name."""
@@ -276,26 +274,22 @@ class VoiceCloning:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
 
-def _listen(audio: bytes, text: str, clone_format: str) -> _Heard:
+def _listen(audio: bytes) -> _Heard:
     """Decode and judge a recording; takes a while."""
     decoded = recording.decode(audio)
     used, report = recording_report.examine(
         decoded.samples, decoded.sample_rate_hz, source_rate_hz=decoded.source_rate_hz
     )
-    if report.verdict != "refused":
-        remark = transcript.remark_on_length(text, report.seconds * report.speech_share)
-        if remark is not None:
-            remarks = (*report.remarks, remark)
-            report = msgspec.structs.replace(report, remarks=remarks, verdict="advice")
     wav = recording.wav_bytes(used, decoded.sample_rate_hz)
     # What is kept shall be what the features were made of, to the bit.
-    return _Heard(
-        make_id(wav, text, clone_format),
-        wav,
-        recording.wav_samples(wav),
-        decoded.sample_rate_hz,
-        report,
-    )
+    return _Heard(wav, recording.wav_samples(wav), decoded.sample_rate_hz, report)
+
+
+def _with_remark_on_length(report: RecordingReport, text: str) -> RecordingReport:
+    remark = transcript.remark_on_length(text, report.seconds * report.speech_share)
+    if remark is None:
+        return report
+    return msgspec.structs.replace(report, remarks=(*report.remarks, remark), verdict="advice")
 
 
 def _listed(models: dict[str, str]) -> str:

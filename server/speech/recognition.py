@@ -90,6 +90,29 @@ class Recognition:
         if self._stream.audio_ended and not self._closed:
             self.outcome = "completed"
 
+    async def transcribe(self, samples: Samples) -> str:
+        """Listen to a whole recording of shape (n_samples,), and nothing more.
+
+        Raises:
+            SpeechError: what the pool or the recogniser says.
+        """
+
+        async def feed() -> None:
+            await self.append(samples, patience_s=limits.RECOGNITION_TIMEOUT_S)
+            self.finish()
+
+        feeder = asyncio.create_task(feed())
+        try:
+            async with asyncio.timeout(limits.RECOGNITION_TIMEOUT_S):
+                async for _ in self.transcripts():
+                    pass
+        except TimeoutError:
+            raise too_busy() from None
+        finally:
+            feeder.cancel()
+            await asyncio.gather(feeder, return_exceptions=True)
+        return self.text
+
     def fail(self, error: SpeechError) -> None:
         """Note why it ends, for the books; the first reason counts."""
         if self.failure is None:
@@ -149,6 +172,12 @@ class RecognitionService:
         except SpeechError as error:
             self._metrics.session_refused(error.code)
             raise
+
+    @property
+    def dictates(self) -> bool:
+        """What is understood may stand unread."""
+        info = None if self._name is None else self._pool.recognizers.get(self._name)
+        return info is not None and info.capabilities.dictation
 
     def _open(
         self, model: str, request: RecognitionRequest, tenant: str, protocol: str, task_id: str

@@ -61,6 +61,14 @@ def test_a_voice_is_added_shown_heard_and_removed(
     assert "我的声音" not in listed.out.decode()
 
 
+def test_a_recording_without_a_text_needs_a_recogniser_that_takes_dictation(
+    cosystream: Cosystream, url: str
+) -> None:
+    made = cosystream("voices", "add", "me", "me.wav", "--url", url)
+    assert made.code == 1
+    assert "The text of the recording is missing" in made.err
+
+
 def test_a_player_plays_the_preview(
     cosystream: Cosystream, url: str, install_player: Callable[[str], Path]
 ) -> None:

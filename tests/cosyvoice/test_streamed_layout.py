@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ ENGLISH = "Hello, my dear world, how are you today?"
 class Reading:
     """What a language model is given to read, as one letter per position: t for text, s for
     speech, and . for anything else.
-    """  # noqa: D205
+    """
 
     def __init__(self, model: CosyVoiceModel, monkeypatch: pytest.MonkeyPatch) -> None:
         self.steps: list[str] = []
@@ -46,12 +46,10 @@ class Reading:
 
 
 @pytest.fixture
-def reading(
-    version: int, model: CosyVoiceModel, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Reading]:
+def reading(version: int, model: CosyVoiceModel, monkeypatch: pytest.MonkeyPatch) -> Reading:
     if version == 1:
         pytest.skip("version 1 takes no stream of text")
-    yield Reading(model, monkeypatch)
+    return Reading(model, monkeypatch)
 
 
 @pytest.mark.parametrize("instruction", ["", "happy"])

@@ -521,3 +521,33 @@ def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
         assert str(tmp_path) not in answer.text
         assert str(tmp_path) in process.log.read_text()
         assert library.pitch_hz("tone") == pytest.approx(PRESET_HZ, abs=2)
+
+
+def test_a_recogniser_that_takes_dictation_writes_the_text_down(tmp_path: Path) -> None:
+    models = [{"name": "clone", "kind": MODEL, "workers": 1}]
+    recognizer = {
+        "kind": "word_recognizer:WordRecognizer",
+        "options": {"dictation": True},
+        "load": "start",
+    }
+    with (
+        ServerProcess(
+            tmp_path / "log", models=json.dumps(models), recognizer=json.dumps(recognizer)
+        ) as server,
+        Library(server) as library,
+    ):
+        answer = library.post({"name": "Heard"}, recording(300.0))
+        assert answer.status_code == 201, answer.text
+        text = library.http.get("/v1/voices/Heard").json()["text"]
+        assert text.startswith("w1 w2 w3 ")
+        assert library.pitch_hz("Heard") == pytest.approx(300.0, rel=0.02)
+        # What is given counts, whoever could write it down.
+        assert library.add("Said", pitch_hz=400.0).status_code == 201
+        assert library.http.get("/v1/voices/Said").json()["text"] == TEXT
+
+
+def test_the_embedded_recogniser_writes_nothing_down(clone_server: ServerProcess) -> None:
+    with Library(clone_server) as library:
+        answer = library.post({"name": "Unsaid"}, recording(300.0))
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "text_missing"

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from server_process import ServerProcess
-
-RIGHT_TOKEN = "the-right-token"
+from tokens import RIGHT_TOKEN
 
 
 @pytest.fixture(scope="session")

@@ -11,16 +11,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import av
+import httpx
 import pytest
-from conftest import RIGHT_TOKEN
 from server_process import ServerProcess
 from sine_model import sine_samples
+from tokens import RIGHT_TOKEN
 
 with warnings.catch_warnings():
     # What the package and its own dependencies do at import is not ours to mend.
     warnings.simplefilter("ignore")
     import dashscope
     from dashscope.audio import tts
+    from dashscope.audio.http_tts import HttpSpeechSynthesizer
     from dashscope.audio.tts_v2 import AudioFormat, ResultCallback, SpeechSynthesizer
     from dashscope.audio.tts_v2.speech_synthesizer import SpeechSynthesizerObjectPool
     from dashscope.common.error import RequestFailure
@@ -217,3 +219,41 @@ def test_the_older_module_is_told_of_errors(url: str) -> None:
     result = tts.SpeechSynthesizer.call(model="sambert-nobody-v1", text=TEXT)
     assert result.get_audio_data() is None
     assert result.get_response().code == "InvalidParameter"
+
+
+# --- HTTP ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(sine_server: ServerProcess) -> dict[str, Any]:
+    return {
+        "model": "cosyvoice-v3-flash",
+        "text": TEXT,
+        "voice": "sine",
+        "audio_format": "pcm",
+        "url": f"http://{sine_server.address}/api/v1",
+    }
+
+
+def test_over_http_there_is_an_address(asked: dict[str, Any]) -> None:
+    result = HttpSpeechSynthesizer.call(**asked)
+    assert result.status_code == 200
+    assert len(httpx.get(result.audio_url).content) == PCM_BYTES
+    assert result.audio_id in result.audio_url
+    assert result.usage["characters"] == 21
+
+
+def test_over_http_speech_streams(asked: dict[str, Any]) -> None:
+    *pieces, last = HttpSpeechSynthesizer.call(**asked, stream=True)
+    audio = b"".join(piece.audio_data for piece in pieces)
+    assert len(pieces) > 5
+    assert last.audio_data == audio
+    assert httpx.get(last.audio_url).content == audio
+    assert len(audio) == PCM_BYTES
+
+
+def test_over_http_errors_have_their_code(asked: dict[str, Any]) -> None:
+    result = HttpSpeechSynthesizer.call(**{**asked, "voice": "nobody"})
+    assert (result.status_code, result.code) == (400, "InvalidParameter")
+    with pytest.raises(RuntimeError, match="418"):
+        list(HttpSpeechSynthesizer.call(**{**asked, "voice": "nobody"}, stream=True))

@@ -1,0 +1,124 @@
+"""Speech that is kept as a file for a day, for protocols that answer with an address.
+
+    <directory>/<32 hexadecimal digits>.mp3    finished, may be fetched
+                <the same>.mp3.part            being written
+
+Whoever knows a name may have the file: names are random, and so as good as a key. What is too old,
+and the oldest of what is too much, is deleted when the next file is made. Everything here blocks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+import uuid
+from pathlib import Path
+
+DIRECTORY_NAME = "spoken"
+"""In `Settings.data_path`."""
+LIFETIME_S = 24 * 3600
+MAX_BYTES = 1 << 30
+"""Of all finished files together, before another is begun."""
+_NAME = re.compile(r"[0-9a-f]{32}\.[a-z0-9]{2,5}")
+_PART = ".part"
+_WAV_SIZES = ((4, 8), (40, 44))
+"""Where a WAV file's header has a size, and the bytes that this does not count."""
+
+
+class SpokenFile:
+    """A file that is being written: `finish` or `discard` it."""
+
+    def __init__(self, directory: Path, extension: str) -> None:
+        self.id = uuid.uuid4().hex
+        self.name = f"{self.id}.{extension}"
+        self._path = directory / self.name
+        self._part = directory / (self.name + _PART)
+        self._file = open(self._part, "xb", opener=_owner_only)  # noqa: SIM115 - closed below
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        self._file.write(data)
+
+    def finish(self) -> int:
+        """Let it be fetched.
+
+        Returns:
+            Until when, in seconds since 1970.
+        """
+        if self._path.suffix == ".wav":
+            self._write_wav_sizes()
+        self._file.close()
+        self._part.rename(self._path)
+        return round(time.time()) + LIFETIME_S
+
+    def _write_wav_sizes(self) -> None:
+        """A stream's header cannot know them, a file's can."""
+        size_bytes = self._file.tell()
+        for place, uncounted in _WAV_SIZES:
+            self._file.seek(place)
+            self._file.write((size_bytes - uncounted).to_bytes(4, "little"))
+
+    def discard(self) -> None:
+        """It will not be finished; to be called more than once, and after `finish`, is no error."""
+        self._file.close()
+        with contextlib.suppress(OSError):
+            self._part.unlink()
+
+
+class SpokenFiles:
+    """The files of a directory, which need not exist yet.
+
+    Args:
+        directory: where they lie.
+        lifetime_s: for how long each is kept.
+        max_bytes: see `MAX_BYTES`.
+    """
+
+    def __init__(
+        self, directory: Path, *, lifetime_s: float = LIFETIME_S, max_bytes: int = MAX_BYTES
+    ) -> None:
+        self._directory = directory
+        self._lifetime_s = lifetime_s
+        self._max_bytes = max_bytes
+
+    def create(self, extension: str) -> SpokenFile:
+        """Begin a file.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._sweep()
+        return SpokenFile(self._directory, extension)
+
+    def find(self, name: str) -> Path | None:
+        """A finished file that is not too old."""
+        if _NAME.fullmatch(name) is None:
+            return None
+        path = self._directory / name
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime >= time.time() - self._lifetime_s:
+                return path
+        return None
+
+    def _sweep(self) -> None:
+        found: list[tuple[float, int, Path]] = []
+        for path in self._directory.iterdir():
+            # Another process may delete it first.
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                found.append((status.st_mtime, status.st_size, path))
+        oldest_s = time.time() - self._lifetime_s
+        room_bytes = self._max_bytes
+        for modified_s, size_bytes, path in sorted(found, reverse=True):
+            finished = path.suffix != _PART
+            room_bytes -= size_bytes if finished else 0
+            if modified_s < oldest_s or (finished and room_bytes < 0):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+def _owner_only(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

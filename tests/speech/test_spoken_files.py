@@ -1,0 +1,79 @@
+"""Files of speech that are kept for a while."""
+
+from __future__ import annotations
+
+import os
+import wave
+from pathlib import Path
+
+import pytest
+
+from server.speech.containers import wav_header
+from server.speech.spoken_files import SpokenFiles
+
+
+def keep(files: SpokenFiles, data: bytes, extension: str = "pcm", age_s: float = 0) -> str:
+    file = files.create(extension)
+    file.write(data)
+    file.finish()
+    if age_s:
+        path = files.find(file.name)
+        assert path is not None
+        stamp = path.stat().st_mtime - age_s
+        os.utime(path, (stamp, stamp))
+    return file.name
+
+
+def test_a_finished_file_is_found_and_only_ours_to_read(tmp_path: Path) -> None:
+    files = SpokenFiles(tmp_path / "new")
+    path = files.find(keep(files, b"abc"))
+    assert path is not None
+    assert path.read_bytes() == b"abc"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_unfinished_file_is_not_found_and_leaves_nothing(tmp_path: Path) -> None:
+    files = SpokenFiles(tmp_path)
+    file = files.create("mp3")
+    file.write(b"abc")
+    assert files.find(file.name) is None
+    file.discard()
+    file.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_discarding_what_is_finished_does_nothing(tmp_path: Path) -> None:
+    files = SpokenFiles(tmp_path)
+    file = files.create("mp3")
+    file.finish()
+    file.discard()
+    assert files.find(file.name) is not None
+
+
+@pytest.mark.parametrize("name", ["", "../voices", "0" * 32, "0" * 32 + ".mp3/", "x.mp3"])
+def test_no_other_file_is_reached(tmp_path: Path, name: str) -> None:
+    assert SpokenFiles(tmp_path).find(name) is None
+
+
+def test_old_files_go(tmp_path: Path) -> None:
+    files = SpokenFiles(tmp_path, lifetime_s=60)
+    old, new = keep(files, b"a", age_s=61), keep(files, b"b")
+    assert files.find(old) is None
+    assert not (tmp_path / old).exists()
+    assert files.find(new) is not None
+
+
+def test_the_oldest_goes_when_there_is_too_much(tmp_path: Path) -> None:
+    files = SpokenFiles(tmp_path, max_bytes=5)
+    first, second = keep(files, b"abc", age_s=20), keep(files, b"def", age_s=10)
+    keep(files, b"g")
+    assert files.find(first) is None
+    assert files.find(second) is not None
+
+
+def test_a_wav_file_has_its_sizes(tmp_path: Path) -> None:
+    files = SpokenFiles(tmp_path)
+    path = files.find(keep(files, wav_header(24_000) + b"\0" * 480, "wav"))
+    assert path is not None
+    with wave.open(str(path)) as file:
+        assert file.getnframes() == 240
