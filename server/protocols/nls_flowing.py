@@ -21,6 +21,8 @@ from typing import Any
 from server import limits
 from server.errors import ErrorCode, SpeechError
 from server.protocols import nls
+from server.protocols.fields import Fields
+from server.protocols.nls_parameters import SpeechParameters
 from server.speech.types import (
     AudioFormat,
     AudioProduced,
@@ -35,8 +37,7 @@ from server.speech.types import (
 )
 
 NAMESPACE = "FlowingSpeechSynthesizer"
-DEFAULT_VOICE = "longxiaochun"
-DEFAULT_SAMPLE_RATE_HZ = 16_000
+_FIELDS = Fields(SpeechParameters)
 _HAN = re.compile("[\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _RATE_STEPS = 500
 
@@ -234,13 +235,12 @@ def read_options(payload: dict[str, Any]) -> SpeechOptions:
         SpeechError: a value has the wrong type or is out of range.
     """
     # The Python SDK spells it "volumn".
-    volume_name = "volume" if payload.get("volume") is not None else "volumn"
-    volume = nls.integer(payload, volume_name, low=0, high=100, default=50)
-    speech_rate = nls.integer(payload, "speech_rate", low=-500, high=500, default=0)
-    pitch_rate = nls.integer(payload, "pitch_rate", low=-500, high=500, default=0)
-    seed = nls.integer(payload, "seed", low=0, high=2**32 - 1, default=None)
+    volume = _FIELDS.integer(payload, "volume" if payload.get("volume") is not None else "volumn")
+    speech_rate = _FIELDS.integer(payload, "speech_rate")
+    pitch_rate = _FIELDS.integer(payload, "pitch_rate")
+    seed = _FIELDS.integer(payload, "seed")
     return SpeechOptions(
-        voice=nls.string(payload, "voice", DEFAULT_VOICE),
+        voice=_FIELDS.string(payload, "voice"),
         audio_format=_audio_format(payload),
         sample_rate_hz=_sample_rate_hz(payload),
         prosody=Prosody(
@@ -248,11 +248,11 @@ def read_options(payload: dict[str, Any]) -> SpeechOptions:
             pitch=rate_factor(pitch_rate or 0),
             gain=(50 if volume is None else volume) / 50,
         ),
-        subtitles=nls.boolean(payload, "enable_subtitle", default=False),
-        ssml=nls.boolean(payload, "enable_ssml", default=False),
-        clean_markup=nls.boolean(payload, "enable_markdown_filter", default=True),
-        expand_text=nls.boolean(payload, "enable_text_normalization", default=True),
-        instruction=nls.string(payload, "instruction", ""),
+        subtitles=_FIELDS.boolean(payload, "enable_subtitle"),
+        ssml=_FIELDS.boolean(payload, "enable_ssml"),
+        clean_markup=_FIELDS.boolean(payload, "enable_markdown_filter"),
+        expand_text=_FIELDS.boolean(payload, "enable_text_normalization"),
+        instruction=_FIELDS.string(payload, "instruction"),
         seed=seed,
     )
 
@@ -272,7 +272,7 @@ def count_characters(text: str) -> int:
 def _audio_format(payload: dict[str, Any]) -> AudioFormat:
     value = payload.get("format")
     if value is None or value == "":
-        return AudioFormat.PCM
+        return AudioFormat(_FIELDS.default("format"))
     if isinstance(value, str) and value.lower() in set(AudioFormat):
         return AudioFormat(value.lower())
     raise SpeechError(ErrorCode.FORMAT_UNSUPPORTED, f"Invalid format '{nls.echo(value)}'!")
@@ -281,7 +281,7 @@ def _audio_format(payload: dict[str, Any]) -> AudioFormat:
 def _sample_rate_hz(payload: dict[str, Any]) -> int:
     value = payload.get("sample_rate")
     if value is None:
-        return DEFAULT_SAMPLE_RATE_HZ
+        return int(_FIELDS.default("sample_rate"))
     if isinstance(value, bool) or value not in limits.SAMPLE_RATES_HZ:
         allowed = ", ".join(str(rate) for rate in limits.SAMPLE_RATES_HZ)
         raise SpeechError(

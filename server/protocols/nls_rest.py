@@ -10,18 +10,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+from msgspec import inspect
 
 from server import limits
 from server.errors import ErrorCode, SpeechError
 from server.protocols import nls
+from server.protocols.fields import Fields
 from server.protocols.nls_flowing import count_characters, read_options
+from server.protocols.nls_parameters import HttpParameters
 from server.speech.types import SpeechOptions
 
 CONTENT_TYPE = "audio/mpeg"
 """Of every format: the official samples compare for equality."""
-DEFAULT_VOICE = "xiaoyun"
-_NUMBERS = ("sample_rate", "volume", "volumn", "speech_rate", "pitch_rate", "seed")
-_FLAGS = ("enable_ssml", "enable_markdown_filter", "enable_text_normalization")
+_FIELDS = Fields(HttpParameters)
+_NUMBERS = _FIELDS.of_type(inspect.IntType)
+_FLAGS = _FIELDS.of_type(inspect.BoolType)
 _HTTP_STATUS = {
     ErrorCode.TOKEN_INVALID: 403,
     ErrorCode.IDLE_TIMEOUT: 408,
@@ -91,9 +94,9 @@ def read_request(parameters: dict[str, Any], *, require_appkey: bool) -> SpeechR
         )
     options = read_options(parameters)
     if not parameters.get("voice"):
-        options = replace(options, voice=DEFAULT_VOICE)
+        options = replace(options, voice=_FIELDS.default("voice"))
     # Over HTTP nobody asks for timestamps, and text may always be SSML.
-    ssml = nls.boolean(parameters, "enable_ssml", default=True)
+    ssml = _FIELDS.boolean(parameters, "enable_ssml")
     return SpeechRequest(replace(options, subtitles=False, ssml=ssml), text)
 
 
