@@ -13,7 +13,7 @@ from cosyvoice_environment import Checkpoints
 from server_process import ServerProcess
 
 # They need torch, and run under another Python: scripts/test-cosyvoice.
-collect_ignore = [] if importlib.util.find_spec("torch") else ["cosyvoice"]
+collect_ignore = [] if importlib.util.find_spec("torch") else ["cosyvoice", "native"]
 
 
 @pytest.fixture(scope="session")
