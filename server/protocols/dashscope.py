@@ -16,17 +16,20 @@ import msgspec
 from server import limits
 from server.errors import ErrorCode, SpeechError
 from server.protocols import nls
+from server.protocols.dashscope_parameters import (
+    DEFAULT_FORMAT,
+    DEFAULT_SAMPLE_RATE_HZ,
+    FACTORS,
+    FORMATS,
+    MAX_INSTRUCTION_CHARACTERS,
+    TEXT_TYPES,
+    SpeechParameters,
+)
+from server.protocols.fields import Fields
 from server.protocols.nls_flowing import count_characters
 from server.speech.types import AudioFormat, Prosody, SpeechOptions
 
-DEFAULT_SAMPLE_RATE_HZ = 22_050
-"""Of a format that comes with 0, or without a rate; `AudioFormat.DEFAULT` of the package."""
-MAX_INSTRUCTION_CHARACTERS = 128
-MAX_SEED = 65_535
-FACTORS = (0.5, 2.0)
-"""Least and most of `rate` and of `pitch`."""
-_FORMATS = (AudioFormat.MP3, AudioFormat.PCM, AudioFormat.WAV, AudioFormat.OPUS)
-_BIT_RATES_KBPS = (6, 510)
+_FIELDS = Fields(SpeechParameters)
 _TAG = re.compile(r"<[^<>]*>")
 
 
@@ -103,7 +106,7 @@ def read_options(
     parameters: dict[str, Any],
     *,
     voice: str,
-    audio_format: AudioFormat = AudioFormat.MP3,
+    audio_format: AudioFormat = DEFAULT_FORMAT,
     sample_rate_hz: int | None = DEFAULT_SAMPLE_RATE_HZ,
 ) -> SpeechOptions:
     """The parameters of a task; unknown ones are ignored, and null is as good as absent.
@@ -120,9 +123,9 @@ def read_options(
     _check_language_hints(parameters.get("language_hints"))
     if parameters.get("hot_fix"):
         raise SpeechError(ErrorCode.NOT_SUPPORTED, "hot_fix is not supported!")
-    volume = nls.integer(parameters, "volume", low=0, high=100, default=50)
+    volume = _FIELDS.integer(parameters, "volume")
     # The package sends 0 when its user chose none.
-    seed = nls.integer(parameters, "seed", low=0, high=MAX_SEED, default=0) or None
+    seed = _FIELDS.integer(parameters, "seed") or None
     chosen = _audio_format(parameters.get("format"), audio_format)
     return SpeechOptions(
         voice=_voice(parameters, voice),
@@ -134,9 +137,9 @@ def read_options(
             pitch=_factor(parameters, "pitch"),
             gain=(50 if volume is None else volume) / 50,
         ),
-        subtitles=nls.boolean(parameters, "word_timestamp_enabled", default=False),
+        subtitles=_FIELDS.boolean(parameters, "word_timestamp_enabled"),
         ssml=_is_ssml(parameters),
-        clean_markup=nls.boolean(parameters, "enable_markdown_filter", default=True),
+        clean_markup=_FIELDS.boolean(parameters, "enable_markdown_filter"),
         instruction=_instruction(parameters),
         seed=seed,
     )
@@ -162,11 +165,11 @@ def _audio_format(value: object, default: AudioFormat) -> AudioFormat:
     name = value.lower() if isinstance(value, str) else ""
     if name == "default":
         return default
-    if name in _FORMATS:
+    if name in FORMATS:
         return AudioFormat(name)
     raise SpeechError(
         ErrorCode.FORMAT_UNSUPPORTED,
-        f"Invalid format '{nls.echo(value)}', use one of {', '.join(_FORMATS)}!",
+        f"Invalid format '{nls.echo(value)}', use one of {', '.join(FORMATS)}!",
     )
 
 
@@ -183,8 +186,7 @@ def _sample_rate_hz(value: object, default: int | None) -> int | None:
 
 
 def _bit_rate(parameters: dict[str, Any]) -> int | None:
-    low, high = _BIT_RATES_KBPS
-    kbps = nls.integer(parameters, "bit_rate", low=low, high=high, default=None)
+    kbps = _FIELDS.integer(parameters, "bit_rate")
     return None if kbps is None else kbps * 1000
 
 
@@ -202,15 +204,16 @@ def _factor(parameters: dict[str, Any], name: str) -> float:
 
 
 def _is_ssml(parameters: dict[str, Any]) -> bool:
-    text_type = nls.string(parameters, "text_type", "PlainText")
-    if text_type.lower() not in {"plaintext", "ssml"}:
-        raise invalid(f"Invalid text_type '{nls.echo(text_type)}', use PlainText or SSML!")
-    enabled = nls.boolean(parameters, "enable_ssml", default=False)
-    return enabled or text_type.lower() == "ssml"
+    plain, ssml = TEXT_TYPES
+    text_type = _FIELDS.string(parameters, "text_type")
+    if text_type.lower() not in {plain.lower(), ssml.lower()}:
+        raise invalid(f"Invalid text_type '{nls.echo(text_type)}', use {plain} or {ssml}!")
+    enabled = _FIELDS.boolean(parameters, "enable_ssml")
+    return enabled or text_type.lower() == ssml.lower()
 
 
 def _instruction(parameters: dict[str, Any]) -> str:
-    instruction = nls.string(parameters, "instruction", "").strip()
+    instruction = _FIELDS.string(parameters, "instruction").strip()
     if len(instruction) > MAX_INSTRUCTION_CHARACTERS:
         raise invalid(
             f"Invalid instruction: it has {len(instruction)} characters, "
