@@ -42,6 +42,18 @@ class Limits:
     """Beginnings of `Content-Type` that are taken; an answer without one is taken too."""
 
 
+class FetchError(SpeechError):
+    """An address that cannot be used.
+
+    Args:
+        reason: what is to be said after the name that the address has in a protocol.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(ErrorCode.PARAMETER_INVALID, f"audio.url {reason}")
+        self.reason = reason
+
+
 class Fetcher:
     """Gets what clients' URLs name.
 
@@ -61,16 +73,16 @@ class Fetcher:
         """Fetch a body.
 
         Raises:
-            SpeechError: PARAMETER_INVALID; the URL is not allowed, or its answer not usable.
+            FetchError: PARAMETER_INVALID; the URL is not allowed, or its answer not usable.
         """
         try:
             async with asyncio.timeout(limits.timeout_s):
                 return await self._follow(url, limits)
         except TimeoutError:
-            raise _refused(f"did not answer within {limits.timeout_s:g} s") from None
+            raise FetchError(f"did not answer within {limits.timeout_s:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError):
             # The reason may tell what is behind the firewall, so it is not told.
-            raise _refused("cannot be fetched") from None
+            raise FetchError("cannot be fetched") from None
 
     async def _follow(self, url: str, limits: Limits) -> bytes:
         for _ in range(1 + _MAX_REDIRECTS):
@@ -78,7 +90,7 @@ class Fetcher:
             if isinstance(answer, bytes):
                 return answer
             url = answer
-        raise _refused(f"redirects more than {_MAX_REDIRECTS} times")
+        raise FetchError(f"redirects more than {_MAX_REDIRECTS} times")
 
     async def _get_once(self, url: httpx.URL, limits: Limits) -> bytes | str:
         """The body, or where it is instead."""
@@ -97,7 +109,7 @@ class Fetcher:
             if response.is_redirect:
                 return str(url.join(response.headers.get("location", "")))
             if response.status_code != httpx.codes.OK:
-                raise _refused(f"answers with HTTP {response.status_code}")
+                raise FetchError(f"answers with HTTP {response.status_code}")
             return await _read(response, limits)
 
     async def _address(self, url: httpx.URL) -> Address:
@@ -105,7 +117,7 @@ class Fetcher:
         found = [ipaddress.ip_address(text) for text in await self._resolve(url.host, port)]
         # One private address among public ones is an attack, not a preference.
         if not found or not all(self._is_allowed(address) for address in found):
-            raise _refused("is not at a public address")
+            raise FetchError("is not at a public address")
         return found[0]
 
     def _is_allowed(self, address: Address) -> bool:
@@ -130,12 +142,12 @@ def _embedded(address: Address) -> ipaddress.IPv4Address | None:
 
 def _parse(text: str) -> httpx.URL:
     if len(text) > _MAX_URL_CHARACTERS:
-        raise _refused("is too long")
+        raise FetchError("is too long")
     url = httpx.URL(text)
     if url.scheme not in _DEFAULT_PORTS or not url.host:
-        raise _refused("must begin with http:// or https://")
+        raise FetchError("must begin with http:// or https://")
     if url.userinfo:
-        raise _refused("must not hold a user name or password")
+        raise FetchError("must not hold a user name or password")
     return url
 
 
@@ -149,16 +161,12 @@ async def _resolve(host: str, port: int) -> Sequence[str]:
 async def _read(response: httpx.Response, limits: Limits) -> bytes:
     content_type = response.headers.get("content-type", "").lower()
     if content_type and not content_type.startswith(limits.content_types):
-        raise _refused("is not audio")
+        raise FetchError("is not audio")
     if response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise _refused("is compressed")
+        raise FetchError("is compressed")
     data = bytearray()
     async for piece in response.aiter_raw():
         data += piece
         if len(data) > limits.max_bytes:
-            raise _refused(f"is over {limits.max_bytes} bytes")
+            raise FetchError(f"is over {limits.max_bytes} bytes")
     return bytes(data)
-
-
-def _refused(reason: str) -> SpeechError:
-    return SpeechError(ErrorCode.PARAMETER_INVALID, f"audio.url {reason}")

@@ -26,6 +26,10 @@ class CloneRequest:
     """BCP 47 tag; empty for what the transcript's script speaks for."""
     tenant: str = ""
     """Who wants it."""
+    mark: str = ""
+    """`VoiceFacts.mark`."""
+    longest_s: float | None = None
+    """What is longer is cut, at a quiet place, if nobody has written down what is said in it."""
 
 
 class Dictation(Protocol):

@@ -36,6 +36,11 @@ class VoiceFacts(msgspec.Struct, frozen=True, kw_only=True):
     transcript: str
     created_at: str
     """ISO 8601, UTC."""
+    changed_at: str = ""
+    """When another recording took the place of the first; empty if none did."""
+    mark: str = ""
+    """Goes into the id, so that several voices can be made of one recording; empty for the one that
+    has none."""
     report: RecordingReport
     sha256: dict[str, str] = {}
     """Of the other files, by name."""
@@ -68,9 +73,10 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def make_id(recording: bytes, transcript: str, clone_format: str) -> str:
+def make_id(recording: bytes, transcript: str, clone_format: str, mark: str = "") -> str:
     """`clone-` and 12 hexadecimal digits, the same for the same content."""
-    parts = (recording, transcript.encode(), clone_format.encode())
+    parts = [recording, transcript.encode(), clone_format.encode()]
+    parts += [mark.encode()] if mark else []
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little"))

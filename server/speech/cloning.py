@@ -9,18 +9,16 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
 import soxr
 import structlog
 
-from models.base import Samples
 from models.recognition import RecognitionRequest
 from server.errors import ErrorCode, SpeechError
 from server.pool.pool import WorkerPool
-from server.speech import recording, recording_report, transcript
+from server.speech import transcript
 from server.speech.clone_request import CloneRequest, Dictation, RecordingRefusedError
 from server.speech.cloned_voice import (
     ClonedVoice,
@@ -30,6 +28,7 @@ from server.speech.cloned_voice import (
     make_id,
     now,
 )
+from server.speech.heard_recording import HeardRecording, listen
 from server.speech.recognition import MODEL
 from server.speech.recording_report import RecordingReport
 from server.speech.voice_store import VoiceStore
@@ -42,16 +41,6 @@ _Result = TypeVar("_Result")
 _THREADS = 2
 _RETRY_AFTER_S = 5.0
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """A recording as it is kept: `samples` are exactly those of `wav`."""
-
-    wav: bytes
-    samples: Samples
-    sample_rate_hz: int
-    report: RecordingReport
 
 
 class VoiceCloning:
@@ -116,43 +105,86 @@ class VoiceCloning:
             SpeechError: PARAMETER_INVALID, TEXT_MISSING, TEXT_TOO_LONG, VOICE_EXISTS, NOT_SUPPORTED
                 (no such model clones), what the pool raises, or INTERNAL if it cannot be stored.
         """
+        self.check(wanted)
         name = checked_name(wanted.name)
-        language = transcript.checked_language(wanted.language)
-        if wanted.transcript.strip() or not self._dictation.dictates:
-            transcript.checked_transcript(wanted.transcript)
-        model, clone_format = self._choose_model(wanted.model)
         if self._catalog().is_taken(name):
             message = f"'{name}' is the name of a voice that is no clone, or an alias!"
             raise SpeechError(ErrorCode.VOICE_EXISTS, message)
-        heard = await self._in_thread(lambda: _listen(wanted.audio))
-        if heard.report.verdict == "refused":
-            raise RecordingRefusedError(heard.report)
-        said = wanted.transcript if wanted.transcript.strip() else await self._said(wanted, heard)
-        text = transcript.checked_transcript(said)
-        facts = VoiceFacts(
-            id=make_id(heard.wav, text, clone_format),
-            name=name,
-            language=language or transcript.guess_language(text),
-            model=model,
-            clone_format=clone_format,
-            transcript=text,
-            created_at=now(),
-            report=_with_remark_on_length(heard.report, text),
-        )
+        facts, heard = await self._hear(wanted)
         known = self._same(facts)
         if known is not None:
             return known, False
         self._store.check_free(name, facts.id)
         try:
-            return await self._enroll(facts, heard), True
+            voice = await self._enroll(facts, heard, self._store.add)
         except SpeechError as error:
             known = self._same(facts) if error.code is ErrorCode.VOICE_EXISTS else None
             if known is None:
                 raise
             # Somebody asked for it twice, and the other request was first.
             return known, False
+        return voice, True
 
-    async def _said(self, wanted: CloneRequest, heard: _Heard) -> str:
+    async def replace(self, voice: ClonedVoice, wanted: CloneRequest) -> ClonedVoice:
+        """Give a clone another recording: its name and its mark stay, its id changes.
+
+        Who speaks with it finishes with the old one, which stays if anything goes wrong.
+
+        Raises:
+            RecordingRefusedError: the recording is too bad.
+            SpeechError: as `add`; VOICE_UNKNOWN if the clone has been removed meanwhile.
+        """
+        self.check(wanted)
+        old = voice.facts
+        facts, heard = await self._hear(wanted)
+        facts = msgspec.structs.replace(facts, created_at=old.created_at, changed_at=now())
+        if facts.id == old.id:
+            return voice
+
+        def keep(facts: VoiceFacts, recording: bytes, features: bytes) -> ClonedVoice:
+            return self._store.replace(old.id, facts, recording, features)
+
+        replacement = await self._enroll(facts, heard, keep)
+        self._pool.remove_voice(old.id)
+        return replacement
+
+    def check(self, wanted: CloneRequest) -> None:
+        """Find out whether a voice can be made, without its recording, which may be yet to come.
+
+        Raises:
+            SpeechError: PARAMETER_INVALID, TEXT_MISSING, TEXT_TOO_LONG, NOT_SUPPORTED or
+                MODEL_UNAVAILABLE.
+        """
+        checked_name(wanted.name)
+        transcript.checked_language(wanted.language)
+        if wanted.transcript.strip() or not self._dictation.dictates:
+            transcript.checked_transcript(wanted.transcript)
+        self._choose_model(wanted.model)
+
+    async def _hear(self, wanted: CloneRequest) -> tuple[VoiceFacts, HeardRecording]:
+        """Listen to a recording, and find out what is said in it."""
+        written = bool(wanted.transcript.strip())
+        model, clone_format = self._choose_model(wanted.model)
+        longest_s = None if written else wanted.longest_s
+        heard = await self._in_thread(lambda: listen(wanted.audio, longest_s=longest_s))
+        if heard.report.verdict == "refused":
+            raise RecordingRefusedError(heard.report)
+        said = wanted.transcript if written else await self._said(wanted, heard)
+        text = transcript.checked_transcript(said)
+        facts = VoiceFacts(
+            id=make_id(heard.wav, text, clone_format, wanted.mark),
+            name=checked_name(wanted.name),
+            language=wanted.language or transcript.guess_language(text),
+            model=model,
+            clone_format=clone_format,
+            transcript=text,
+            created_at=now(),
+            report=_with_remark_on_length(heard.report, text),
+            mark=wanted.mark,
+        )
+        return facts, heard
+
+    async def _said(self, wanted: CloneRequest, heard: HeardRecording) -> str:
         """What the recogniser understands of a recording."""
         recognition = self._dictation.open(
             MODEL,
@@ -175,10 +207,15 @@ class VoiceCloning:
             return known
         return None
 
-    async def _enroll(self, facts: VoiceFacts, heard: _Heard) -> ClonedVoice:
+    async def _enroll(
+        self,
+        facts: VoiceFacts,
+        heard: HeardRecording,
+        keep: Callable[[VoiceFacts, bytes, bytes], ClonedVoice],
+    ) -> ClonedVoice:
         features = await self._features(facts, heard)
         try:
-            voice = await self._in_thread(lambda: self._store.add(facts, heard.wav, features))
+            voice = await self._in_thread(lambda: keep(facts, heard.wav, features))
         except (OSError, ValueError) as error:
             _log.error("cloned voice not stored", voice=facts.id, reason=str(error))
             message = "The voice cannot be stored; the server's log says why!"
@@ -186,7 +223,7 @@ class VoiceCloning:
         _log.info("voice cloned", voice=facts.id, model=facts.model, verdict=facts.report.verdict)
         return voice
 
-    async def _features(self, facts: VoiceFacts, heard: _Heard) -> bytes:
+    async def _features(self, facts: VoiceFacts, heard: HeardRecording) -> bytes:
         patience = asyncio.timeout(None)
         self._patiences.add(patience)
         try:
@@ -261,28 +298,17 @@ class VoiceCloning:
             if info.capabilities.cloning
         }
         if wanted and wanted not in models:
-            message = f"There is no model {wanted[:64]!r}! Models that clone: {_listed(able)}."
+            message = f"There is no model {wanted[:64]!r}! {_advice(able)}"
             raise SpeechError(ErrorCode.PARAMETER_INVALID, message)
         if not able or (wanted and wanted not in able):
             which = f"The model '{wanted}' does not" if wanted else "No loaded model can"
-            message = f"{which} clone voices! Models that clone: {_listed(able)}."
+            message = f"{which} clone voices! {_advice(able)}"
             raise SpeechError(ErrorCode.NOT_SUPPORTED, message)
         model = wanted or next(iter(able))
         return model, able[model]
 
     async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-
-
-def _listen(audio: bytes) -> _Heard:
-    """Decode and judge a recording; takes a while."""
-    decoded = recording.decode(audio)
-    used, report = recording_report.examine(
-        decoded.samples, decoded.sample_rate_hz, source_rate_hz=decoded.source_rate_hz
-    )
-    wav = recording.wav_bytes(used, decoded.sample_rate_hz)
-    # What is kept shall be what the features were made of, to the bit.
-    return _Heard(wav, recording.wav_samples(wav), decoded.sample_rate_hz, report)
 
 
 def _with_remark_on_length(report: RecordingReport, text: str) -> RecordingReport:
@@ -292,5 +318,7 @@ def _with_remark_on_length(report: RecordingReport, text: str) -> RecordingRepor
     return msgspec.structs.replace(report, remarks=(*report.remarks, remark), verdict="advice")
 
 
-def _listed(models: dict[str, str]) -> str:
-    return ", ".join(models) or "none"
+def _advice(able: dict[str, str]) -> str:
+    if not able:
+        return "CosyVoice 1, 2 and 3 can: the server has to be started with one of them."
+    return f"Models that clone: {', '.join(able)}."

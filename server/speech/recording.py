@@ -60,6 +60,10 @@ class Recording:
         return self.samples.size / self.sample_rate_hz
 
 
+class UnreadableError(SpeechError):
+    """No recording that can be decoded within the bounds."""
+
+
 class _BoundedFile(io.BytesIO):
     """A file that ends when time is up.
 
@@ -83,7 +87,7 @@ def decode(data: bytes, *, max_s: float = limits.MAX_RECORDING_S) -> Recording:
         max_s: the longest audio that is taken, in seconds.
 
     Raises:
-        SpeechError: PARAMETER_INVALID: it is no such file, is damaged, or passes a bound.
+        UnreadableError: PARAMETER_INVALID: it is no such file, is damaged, or passes a bound.
     """
     if not data:
         raise _invalid("The recording is empty!")
@@ -189,5 +193,5 @@ def _check_time(limit_s: float) -> None:
         raise _invalid("The recording takes too long to decode!")
 
 
-def _invalid(message: str) -> SpeechError:
-    return SpeechError(ErrorCode.PARAMETER_INVALID, message)
+def _invalid(message: str) -> UnreadableError:
+    return UnreadableError(ErrorCode.PARAMETER_INVALID, message)

@@ -14,13 +14,10 @@ Everything here blocks; call it from a thread.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import os
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +25,7 @@ import msgspec
 import structlog
 
 from server.errors import ErrorCode, SpeechError
+from server.speech import durable_files
 from server.speech.cloned_voice import (
     ClonedVoice,
     DamagedVoice,
@@ -46,8 +44,6 @@ MAX_FEATURES_BYTES = 7 << 20
 _FACTS, _RECORDING, _FEATURES = "voice.json", "recording.wav", "features.safetensors"
 _MAX_FILE_BYTES = {_FACTS: 1 << 16, _RECORDING: 8 << 20, _FEATURES: MAX_FEATURES_BYTES}
 _UNFINISHED, _REMOVED, _LOCK = ".new-", ".old-", ".lock"
-_LOCK_PATIENCE_S = 5.0
-_LOCK_POLL_S = 0.02
 
 _log = structlog.get_logger(__name__)
 
@@ -132,24 +128,53 @@ class VoiceStore:
             if len(self.voices) >= MAX_VOICES:
                 message = f"There are {MAX_VOICES} cloned voices, as many as there may be!"
                 raise SpeechError(ErrorCode.CAPACITY_EXCEEDED, message)
-            files = {_RECORDING: recording, _FEATURES: features}
-            facts = msgspec.structs.replace(
-                facts, sha256={name: _digest(data) for name, data in files.items()}
-            )
-            self._write(facts.id, {**files, _FACTS: msgspec.json.encode(facts)})
+            self._write(facts, recording, features)
             self._load()
-        for voice in self.voices:
-            if voice.facts.id == facts.id:
-                return voice
-        raise OSError(f"{facts.id} cannot be read again")
+            return self._written(facts.id)
 
-    def check_free(self, name: str, voice_id: str) -> None:
+    def replace(
+        self, voice_id: str, facts: VoiceFacts, recording: bytes, features: bytes
+    ) -> ClonedVoice:
+        """Keep a voice in the place of another, whose name it may have.
+
+        If the process dies in between, both are there, and one of them is told of as damaged.
+
+        Raises:
+            SpeechError: VOICE_UNKNOWN: the other one is gone; VOICE_EXISTS: see `add`.
+            OSError: see `add` and `remove`.
+            ValueError: see `add`.
+        """
+        with self._guard, self._locked():
+            self._load()
+            if all(voice.facts.id != voice_id for voice in self.voices):
+                message = f"The voice '{facts.name}' has been removed!"
+                raise SpeechError(ErrorCode.VOICE_UNKNOWN, message)
+            self.check_free(facts.name, facts.id, but=voice_id)
+            self._write(facts, recording, features)
+            self._delete(voice_id)
+            self._load()
+            return self._written(facts.id)
+
+    def _written(self, voice_id: str) -> ClonedVoice:
+        for voice in self.voices:
+            if voice.facts.id == voice_id:
+                return voice
+        raise OSError(f"{voice_id} cannot be read again")
+
+    def check_free(self, name: str, voice_id: str, *, but: str = "") -> None:
         """Make sure that there is no such voice.
+
+        Args:
+            name: what nobody else may have.
+            voice_id: the same.
+            but: the id of a voice that may.
 
         Raises:
             SpeechError: VOICE_EXISTS, with what is in the way.
         """
         for voice in self.voices:
+            if voice.facts.id == but:
+                continue
             if fold_name(voice.facts.name) == fold_name(name):
                 message = f"There is a cloned voice '{voice.facts.name}' already!"
                 raise SpeechError(ErrorCode.VOICE_EXISTS, message)
@@ -169,16 +194,19 @@ class VoiceStore:
         if not is_id(voice_id):
             raise ValueError(f"{voice_id!r} is no id of a cloned voice")
         with self._guard, self._locked():
-            aside = Path(tempfile.mkdtemp(prefix=_REMOVED, dir=self.directory))
-            with contextlib.suppress(FileNotFoundError):
-                (self.directory / voice_id).rename(aside / voice_id)
-                _sync(self.directory)
-            shutil.rmtree(aside)
-            if any(self.directory.glob(f"{_REMOVED}*/{voice_id}")):
-                # An earlier try came as far as this; whoever asks again shall not be told that
-                # nothing is left.
-                raise OSError(f"files of {voice_id} cannot be deleted")
+            self._delete(voice_id)
             self._load()
+
+    def _delete(self, voice_id: str) -> None:
+        aside = Path(tempfile.mkdtemp(prefix=_REMOVED, dir=self.directory))
+        with contextlib.suppress(FileNotFoundError):
+            (self.directory / voice_id).rename(aside / voice_id)
+            durable_files.sync(self.directory)
+        shutil.rmtree(aside)
+        if any(self.directory.glob(f"{_REMOVED}*/{voice_id}")):
+            # An earlier try came as far as this; whoever asks again shall not be told that
+            # nothing is left.
+            raise OSError(f"files of {voice_id} cannot be deleted")
 
     # --- Files -------------------------------------------------------------------------------
 
@@ -212,28 +240,32 @@ class VoiceStore:
             if _digest(contents[name]) != facts.sha256.get(name):
                 raise ValueError(f"{name} is not the file that was written")
         recording, features = contents[_RECORDING], contents[_FEATURES]
-        if not voice_id == facts.id == make_id(recording, facts.transcript, facts.clone_format):
+        if (
+            not voice_id
+            == facts.id
+            == make_id(recording, facts.transcript, facts.clone_format, facts.mark)
+        ):
             raise ValueError(f"{_FACTS} belongs to another voice, or was changed")
         self._stamps[voice_id] = stamp
         return ClonedVoice(facts, features)
 
-    def _write(self, voice_id: str, files: dict[str, bytes]) -> None:
+    def _write(self, facts: VoiceFacts, recording: bytes, features: bytes) -> None:
+        files = {_RECORDING: recording, _FEATURES: features}
+        sha256 = {name: _digest(data) for name, data in files.items()}
+        files[_FACTS] = msgspec.json.encode(msgspec.structs.replace(facts, sha256=sha256))
         for name, data in files.items():
             if len(data) > _MAX_FILE_BYTES[name]:
                 raise ValueError(f"{name} would have {len(data)} bytes, too many")
         folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.directory))
         try:
             for name, data in files.items():
-                with open(folder / name, "xb", opener=_owner_only) as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-            _sync(folder)
-            folder.rename(self.directory / voice_id)
+                durable_files.write(folder / name, data)
+            durable_files.sync(folder)
+            folder.rename(self.directory / facts.id)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        _sync(self.directory)
+        durable_files.sync(self.directory)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -243,8 +275,7 @@ class VoiceStore:
             OSError: it cannot be had.
         """
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(self.directory / _LOCK, "ab", opener=_owner_only) as lock:
-            _acquire(lock.fileno())
+        with durable_files.locked(self.directory / _LOCK):
             for left in self.directory.iterdir():
                 if left.name.startswith((_UNFINISHED, _REMOVED)):
                     shutil.rmtree(left, ignore_errors=True)
@@ -287,34 +318,3 @@ def _name_of(error: OSError) -> str:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _owner_only(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _sync(folder: Path) -> None:
-    """Make the entries of a directory last."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _acquire(descriptor: int) -> None:
-    """Lock a file, which closing it unlocks.
-
-    Raises:
-        TimeoutError: somebody else has it.
-    """
-    limit_s = time.monotonic() + _LOCK_PATIENCE_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > limit_s:
-                raise TimeoutError("another process writes to the store of voices") from None
-            time.sleep(_LOCK_POLL_S)
-        else:
-            return

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.errors import ErrorCode, SpeechError
-from server.speech import voice_store
+from server.speech import durable_files, voice_store
 from server.speech.cloned_voice import VoiceFacts, checked_name, fold_name, is_id, make_id, now
 from server.speech.recording_report import examine
 from server.speech.voice_store import VoiceStore
@@ -26,9 +26,11 @@ _, REPORT = examine(syllables(200, 6.0), 24_000, source_rate_hz=24_000)
 WAV = recording(200, 1.0)
 
 
-def facts(name: str = "Anna", *, wav: bytes = WAV, transcript: str = "Hello.") -> VoiceFacts:
+def facts(
+    name: str = "Anna", *, wav: bytes = WAV, transcript: str = "Hello.", mark: str = ""
+) -> VoiceFacts:
     return VoiceFacts(
-        id=make_id(wav, transcript, "tone"),
+        id=make_id(wav, transcript, "tone", mark),
         name=name,
         language="en",
         model="m",
@@ -36,6 +38,7 @@ def facts(name: str = "Anna", *, wav: bytes = WAV, transcript: str = "Hello.") -
         transcript=transcript,
         created_at=now(),
         report=REPORT,
+        mark=mark,
     )
 
 
@@ -197,9 +200,43 @@ def test_many_at_once_with_one_name(store: VoiceStore) -> None:
     assert names(store) == ["Anna"]
 
 
+def test_marks_tell_voices_of_one_recording_apart(store: VoiceStore) -> None:
+    store.add(facts("Anna"), WAV, b"tone 1")
+    for name in ("Bob", "Clara"):
+        store.add(facts(name, mark=name), WAV, b"tone 1")
+    again = VoiceStore(store.directory)
+    again.load()
+    assert sorted(names(again)) == ["Anna", "Bob", "Clara"]
+    assert len({voice.facts.id for voice in again.voices}) == 3
+    assert again.damaged == ()
+
+
+def test_a_voice_takes_the_place_of_another(store: VoiceStore) -> None:
+    old = add(store, "Anna")
+    wav = recording(300, 1.0)
+    new = store.replace(old, facts("Anna", wav=wav), wav, b"tone 300")
+    assert store.find("Anna") is new
+    assert store.find(old) is None
+    assert [path.name for path in store.directory.glob("clone-*")] == [new.facts.id]
+
+
+def test_what_is_gone_is_not_replaced(store: VoiceStore) -> None:
+    old = add(store, "Anna")
+    add(store, "Bob", 300)
+    wav = recording(400, 1.0)
+    with pytest.raises(SpeechError) as caught:
+        store.replace(old, facts("bob", wav=wav), wav, b"tone 400")
+    assert caught.value.code is ErrorCode.VOICE_EXISTS
+    VoiceStore(store.directory).remove(old)
+    with pytest.raises(SpeechError) as caught:
+        store.replace(old, facts("Anna", wav=wav), wav, b"tone 400")
+    assert caught.value.code is ErrorCode.VOICE_UNKNOWN
+    assert names(store) == ["Bob"]
+
+
 def test_a_lock_that_is_never_given_up(store: VoiceStore, monkeypatch: pytest.MonkeyPatch) -> None:
     add(store, "Anna")
-    monkeypatch.setattr(voice_store, "_LOCK_PATIENCE_S", 0.0)
+    monkeypatch.setattr(durable_files, "_PATIENCE_S", 0.0)
     with (store.directory / ".lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(OSError, match="another process"):
