@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from server.errors import ErrorCode, SpeechError
 from server.protocols import nls
@@ -44,13 +45,53 @@ class VoiceReference(msgspec.Struct, frozen=True):
 class SpeechMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A client's request; unknown fields are dropped, and null is as good as absent."""
 
-    model: str
-    input: str
-    voice: str | VoiceReference
-    response_format: str | None = None
-    speed: float | None = None
-    instructions: str | None = None
-    stream_format: str | None = None
+    model: Annotated[
+        str,
+        Meta(
+            description="The name of a model of this server narrows the voices to its own; any "
+            "other name, such as OpenAI's, does not matter."
+        ),
+    ]
+    input: Annotated[
+        str,
+        Meta(
+            description="What shall be said.",
+            extra_json_schema={"minLength": 1, "maxLength": MAX_INPUT_CHARACTERS},
+        ),
+    ]
+    voice: Annotated[
+        str | VoiceReference,
+        Meta(description="A name or an alias of the voice list, such as OpenAI's names."),
+    ]
+    response_format: Annotated[
+        str,
+        Meta(
+            description="The container, in any case; `pcm` is signed 16 bit little endian mono. "
+            f"All of them have {SAMPLE_RATE_HZ} Hz.",
+            extra_json_schema={"enum": [str(name) for name in CONTENT_TYPES]},
+        ),
+    ] = str(AudioFormat.MP3)
+    speed: Annotated[
+        float,
+        Meta(
+            description="Factor on the tempo.",
+            extra_json_schema={"minimum": SPEEDS[0], "maximum": SPEEDS[1]},
+        ),
+    ] = 1.0
+    instructions: Annotated[
+        str,
+        Meta(
+            description="How to say it. A voice that takes no instructions speaks without, and "
+            "the reply's header `x-ignored-parameters` says so."
+        ),
+    ] = ""
+    stream_format: Annotated[
+        str,
+        Meta(
+            description="`sse` is audio in server-sent events.",
+            extra_json_schema={"enum": list(_STREAM_FORMATS)},
+        ),
+    ] = _STREAM_FORMATS[0]
 
 
 class Usage(msgspec.Struct, kw_only=True):
@@ -112,7 +153,7 @@ def read_request(body: bytes) -> SpeechRequest:
         audio_format=_audio_format(message.response_format),
         sample_rate_hz=SAMPLE_RATE_HZ,
         prosody=Prosody(speed=_speed(message.speed)),
-        instruction=(message.instructions or "").strip(),
+        instruction=message.instructions.strip(),
     )
     return SpeechRequest(
         model=message.model,
@@ -173,18 +214,16 @@ def _text(text: str) -> str:
     return text
 
 
-def _audio_format(name: str | None) -> AudioFormat:
-    if name is None:
-        return AudioFormat.MP3
+def _audio_format(name: str) -> AudioFormat:
     for audio_format in CONTENT_TYPES:
         if name.lower() == audio_format.value:
             return audio_format
     raise _no_such_value("response_format", name, tuple(CONTENT_TYPES))
 
 
-def _stream_format(name: str | None) -> str:
-    if name is None or name in _STREAM_FORMATS:
-        return name or _STREAM_FORMATS[0]
+def _stream_format(name: str) -> str:
+    if name in _STREAM_FORMATS:
+        return name
     raise _no_such_value("stream_format", name, _STREAM_FORMATS)
 
 
@@ -196,9 +235,7 @@ def _no_such_value(param: str, value: str, known: tuple[str, ...]) -> ParameterE
     )
 
 
-def _speed(speed: float | None) -> float:
-    if speed is None:
-        return 1.0
+def _speed(speed: float) -> float:
     low, high = SPEEDS
     if not low <= speed <= high:
         side = "below_min" if speed < low else "above_max"

@@ -7,9 +7,10 @@ frame of `WS /voice/asr` says how the audio comes. Sources: the vendor's page an
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from server.errors import ErrorCode, SpeechError
 from server.protocols.qiniu_asr_frames import Frame, MessageType
@@ -17,6 +18,9 @@ from server.protocols.qiniu_asr_frames import Frame, MessageType
 MAX_INLINE_BYTES = 32 << 20
 """Of the JSON body that carries its audio itself."""
 SAMPLE_RATES_HZ = range(8000, 48_001)
+CHANNELS = (1, 2)
+_DEFAULT_SAMPLE_RATE_HZ = 16_000
+_MODEL = "asr"
 
 
 class AudioContainer(StrEnum):
@@ -27,6 +31,48 @@ class AudioContainer(StrEnum):
     WAV = "wav"
     MP3 = "mp3"
     OGG = "ogg"
+
+
+class AudioPart(msgspec.Struct, frozen=True, kw_only=True):
+    """The recording: exactly one of `url` and `data` is there. Null is as good as absent."""
+
+    format: Annotated[
+        AudioContainer,
+        Meta(description="`raw` is signed 16 bit little endian without a header."),
+    ]
+    url: Annotated[
+        str,
+        Meta(
+            description="Where the server fetches it; addresses that are not public only if the "
+            "server is set to allow them."
+        ),
+    ] = ""
+    data: Annotated[str, Meta(description="Its bytes as base64. Ours.")] = ""
+    sample_rate: Annotated[
+        int,
+        Meta(
+            description="In Hz, of `raw`; other containers say theirs themselves.",
+            extra_json_schema={"minimum": SAMPLE_RATES_HZ[0], "maximum": SAMPLE_RATES_HZ[-1]},
+        ),
+    ] = _DEFAULT_SAMPLE_RATE_HZ
+    channel: Annotated[
+        int,
+        Meta(description="Channels of `raw`.", extra_json_schema={"enum": list(CHANNELS)}),
+    ] = CHANNELS[0]
+    language: Annotated[str, Meta(description="BCP 47 tag, if it is known.")] = ""
+
+
+class AsrMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A client's request, as the document of the HTTP endpoints shows it.
+
+    Its fields are read one by one below; `tests/openapi` compares both.
+    """
+
+    audio: AudioPart
+    model: Annotated[str, Meta(description="The recogniser.")] = _MODEL
+    language: Annotated[str, Meta(description="The same as the recording's, which goes first.")] = (
+        ""
+    )
 
 
 class StreamFormat(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +146,7 @@ def read_request(body: bytes) -> AsrRequest:
             ErrorCode.PARAMETER_INVALID, "audio needs either url, or data with base64"
         )
     return AsrRequest(
-        model=_text(fields, "model", "asr"),
+        model=_text(fields, "model", _MODEL),
         container=AudioContainer(name),
         url=url,
         data=_base64(inline),
@@ -171,7 +217,7 @@ def _flag(fields: dict[str, Any], path: str, *, default: bool) -> bool:
 
 
 def _sample_rate(audio: dict[str, Any]) -> int:
-    rate_hz = _number(audio, "audio.sample_rate", 16_000)
+    rate_hz = _number(audio, "audio.sample_rate", _DEFAULT_SAMPLE_RATE_HZ)
     if rate_hz not in SAMPLE_RATES_HZ:
         raise SpeechError(
             ErrorCode.SAMPLE_RATE_UNSUPPORTED, "audio.sample_rate must be from 8000 to 48000"
@@ -180,8 +226,8 @@ def _sample_rate(audio: dict[str, Any]) -> int:
 
 
 def _channels(audio: dict[str, Any]) -> int:
-    channels = _number(audio, "audio.channel", 1)
-    if channels not in {1, 2}:
+    channels = _number(audio, "audio.channel", CHANNELS[0])
+    if channels not in CHANNELS:
         raise SpeechError(ErrorCode.FORMAT_UNSUPPORTED, "audio.channel must be 1 or 2")
     return channels
 

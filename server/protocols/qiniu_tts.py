@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from server import limits
 from server.errors import ErrorCode, SpeechError
@@ -42,24 +44,51 @@ _GROUP_BYTES = 3
 
 
 class AudioPart(msgspec.Struct, frozen=True, kw_only=True):
-    """How it shall sound."""
+    """How it shall sound; null is as good as absent."""
 
-    voice_type: str | None = None
-    encoding: str | None = None
-    speed_ratio: float | None = None
-    sample_rate: int | None = None
+    voice_type: Annotated[
+        str | None,
+        Meta(
+            description="A name or an alias of the voice list; without one the header `VoiceType` "
+            "counts, and one of them must be there."
+        ),
+    ] = None
+    encoding: Annotated[
+        str | None,
+        Meta(
+            description="The container, in any case; must be there. `pcm` is signed 16 bit little "
+            "endian mono; the last two are other names of `opus`, which is in Ogg.",
+            extra_json_schema={"enum": list(_ENCODINGS)},
+        ),
+    ] = None
+    speed_ratio: Annotated[
+        float | None,
+        Meta(
+            description="Factor on the tempo; 0 is the default.",
+            extra_json_schema={"minimum": SPEED_RATIOS[0], "maximum": SPEED_RATIOS[1]},
+        ),
+    ] = 1.0
+    sample_rate: Annotated[
+        int | None,
+        Meta(
+            description="In Hz. A codec that lacks the rate gets the next one above. Ours.",
+            extra_json_schema={"enum": list(limits.SAMPLE_RATES_HZ)},
+        ),
+    ] = DEFAULT_SAMPLE_RATE_HZ
 
 
 class RequestPart(msgspec.Struct, frozen=True, kw_only=True):
     """What shall be said."""
 
-    text: str
+    text: Annotated[
+        str, Meta(extra_json_schema={"minLength": 1, "maxLength": limits.MAX_TASK_CHARACTERS})
+    ]
 
 
 class TtsMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A client's request; unknown fields are dropped."""
 
-    audio: AudioPart
+    audio: Annotated[AudioPart, Meta(extra_json_schema={"required": ["encoding"]})]
     request: RequestPart
 
 
