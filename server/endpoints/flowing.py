@@ -2,7 +2,7 @@
 
 One task always reads, because uvicorn stops reading after one unread message: a handler that only
 speaks would see neither a stop nor a disconnect. A second task speaks while a speech session is
-open. What a frame means is decided by `server.protocols.nls_flowing`; here is only the traffic.
+open. What a frame means is decided by `server.protocols.nls_connection`; here is only the traffic.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ from starlette.websockets import WebSocket
 from server.endpoints.client_socket import CLOSE_GOING_AWAY, CLOSE_NORMAL, GONE, ClientSocket
 from server.endpoints.services import Services
 from server.errors import ErrorCode, SpeechError
-from server.protocols import nls, nls_flowing
-from server.protocols.nls_flowing import (
+from server.protocols import nls
+from server.protocols.nls_connection import Connection, State
+from server.protocols.nls_task import (
     CancelTask,
     Command,
     FeedText,
     FinishTask,
     FlushText,
     StartTask,
-    State,
 )
 from server.speech.session import SpeechSession
 from server.speech.types import SessionFinished
 
-PROTOCOL = "nls-flowing"
 _log = structlog.get_logger(__name__)
 
 
@@ -72,7 +71,7 @@ class _Conversation:
         self._services = services
         self._tenant = tenant
         self._refusal = refusal
-        self._protocol = nls_flowing.Connection(require_appkey=services.settings.require_appkey)
+        self._protocol = Connection(require_appkey=services.settings.require_appkey)
         self._session: SpeechSession | None = None
         self._speaker: asyncio.Task[None] | None = None
         self._draining = False
@@ -194,9 +193,12 @@ class _Conversation:
         self._session = self._services.speech.open(
             command.options,
             tenant=self._tenant,
-            protocol=PROTOCOL,
+            protocol=self._protocol.task.protocol,
             task_id=self._protocol.task_id,
         )
+        if command.text is not None:
+            self._session.feed(command.text)
+            self._session.finish()
         self._speaker = asyncio.create_task(self._speak(self._session))
 
     async def _speak(self, session: SpeechSession) -> None:
@@ -207,7 +209,9 @@ class _Conversation:
                 async for event in events:
                     if isinstance(event, SessionFinished):
                         self._release(session)
-                    await self._socket.send(self._protocol.send(event))
+                    frame = self._protocol.send(event)
+                    if frame is not None:
+                        await self._socket.send(frame)
         except SpeechError as error:
             await self._end_failed(session, error)
         except GONE:

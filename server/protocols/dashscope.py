@@ -26,7 +26,7 @@ from server.protocols.dashscope_parameters import (
     SpeechParameters,
 )
 from server.protocols.fields import Fields
-from server.protocols.nls_flowing import count_characters
+from server.protocols.nls_options import count_characters
 from server.speech.types import AudioFormat, Prosody, SpeechOptions
 
 _FIELDS = Fields(SpeechParameters)

@@ -69,8 +69,8 @@ class SpeechParameters(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
-class HttpParameters(SpeechParameters, frozen=True, kw_only=True):
-    """A request of `/stream/v1/tts`; null is as good as absent, unknown fields are ignored."""
+class TextParameters(SpeechParameters, frozen=True, kw_only=True):
+    """What shall be said, and how: a task that gets all of its text at once."""
 
     text: Annotated[
         str,
@@ -85,6 +85,11 @@ class HttpParameters(SpeechParameters, frozen=True, kw_only=True):
     enable_ssml: Annotated[
         bool, Meta(description="Text that begins as an SSML document is read as one.")
     ] = True
+
+
+class HttpParameters(TextParameters, frozen=True, kw_only=True):
+    """A request of `/stream/v1/tts`; null is as good as absent, unknown fields are ignored."""
+
     enable_subtitle: Annotated[
         bool, Meta(description="Ignored: there are no timestamps over HTTP.")
     ] = False

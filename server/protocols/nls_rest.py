@@ -12,11 +12,10 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from server import limits
 from server.errors import ErrorCode, SpeechError
 from server.protocols import nls
 from server.protocols.fields import Fields
-from server.protocols.nls_flowing import count_characters, read_options
+from server.protocols.nls_options import read_options, read_text
 from server.protocols.nls_parameters import HttpParameters
 from server.speech.types import SpeechOptions
 
@@ -85,19 +84,10 @@ def read_request(parameters: dict[str, Any], *, require_appkey: bool) -> SpeechR
     """
     if require_appkey and not nls.string(parameters, "appkey", ""):
         raise SpeechError(ErrorCode.APPKEY_MISSING, "appkey not set")
-    text = parameters.get("text")
-    if not isinstance(text, str) or not text.strip():
-        raise SpeechError(ErrorCode.TEXT_MISSING, "No text specified!")
-    if count_characters(text) > limits.MAX_TASK_CHARACTERS:
-        raise SpeechError(
-            ErrorCode.TEXT_TOO_LONG, f"Text is over {limits.MAX_TASK_CHARACTERS} characters!"
-        )
-    options = read_options(parameters)
-    if not parameters.get("voice"):
-        options = replace(options, voice=_FIELDS.default("voice"))
-    # Over HTTP nobody asks for timestamps, and text may always be SSML.
-    ssml = _FIELDS.boolean(parameters, "enable_ssml")
-    return SpeechRequest(replace(options, subtitles=False, ssml=ssml), text)
+    text = read_text(parameters)
+    # Nobody could be told timestamps.
+    options = replace(read_options(parameters, _FIELDS), subtitles=False)
+    return SpeechRequest(options, text)
 
 
 def http_status(code: ErrorCode) -> int:

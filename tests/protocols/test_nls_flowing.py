@@ -9,18 +9,9 @@ import pytest
 
 from server.errors import ErrorCode, SpeechError
 from server.protocols import nls
-from server.protocols.nls_flowing import (
-    CancelTask,
-    Connection,
-    FeedText,
-    FinishTask,
-    FlushText,
-    StartTask,
-    State,
-    count_characters,
-    rate_factor,
-    read_options,
-)
+from server.protocols.nls_connection import Connection, State
+from server.protocols.nls_options import count_characters, rate_factor
+from server.protocols.nls_task import CancelTask, FeedText, FinishTask, FlushText, StartTask
 from server.speech.types import (
     AudioFormat,
     AudioProduced,
@@ -167,7 +158,9 @@ def test_a_broken_payload_is_told_under_its_task_id() -> None:
     ],
 )
 def test_start_parameters(payload: dict[str, Any], field: str, value: object) -> None:
-    assert getattr(read_options(payload), field) == value
+    command = Connection().receive(frame("StartSynthesis", payload))
+    assert isinstance(command, StartTask)
+    assert getattr(command.options, field) == value
 
 
 @pytest.mark.parametrize(
@@ -186,7 +179,9 @@ def test_start_parameters(payload: dict[str, Any], field: str, value: object) ->
     ],
 )
 def test_prosody_is_normalised(payload: dict[str, Any], field: str, value: float) -> None:
-    assert getattr(read_options(payload).prosody, field) == pytest.approx(value)
+    command = Connection().receive(frame("StartSynthesis", payload))
+    assert isinstance(command, StartTask)
+    assert getattr(command.options.prosody, field) == pytest.approx(value)
 
 
 def test_rate_zero_is_exactly_one() -> None:
@@ -376,7 +371,9 @@ def test_messages_to_the_client() -> None:
 
 
 def test_audio_goes_out_as_it_is() -> None:
-    assert Connection().send(AudioProduced(b"\x01\x02")) == b"\x01\x02"
+    connection = Connection()
+    connection.receive(START)
+    assert connection.send(AudioProduced(b"\x01\x02")) == b"\x01\x02"
 
 
 @pytest.mark.parametrize(
