@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import secrets
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +24,8 @@ from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from server import sqlite_file
 
 FILE_NAME = "keys.sqlite3"
 """In `Settings.data_path`."""
@@ -107,8 +107,8 @@ class KeyStore:
         self._path = path
         with self._explained():
             if create and not path.exists():
-                _make(path)
-            self._connection = _connect(path, busy_timeout_s)
+                sqlite_file.make(path, _SCHEMA, _SCHEMA_VERSION, _add_secret)
+            self._connection = sqlite_file.connect(path, busy_timeout_s)
         try:
             with self._explained():
                 version = self._connection.execute("PRAGMA user_version").fetchone()[0]
@@ -191,7 +191,7 @@ class KeyStore:
     def add_usage(self, characters: Mapping[tuple[str, date], int]) -> None:
         """Add characters to what keys have used in days."""
         rows = [(name, day.isoformat(), count) for (name, day), count in characters.items()]
-        with self._explained(), self._writing():
+        with self._explained(), sqlite_file.writing(self._connection):
             self._connection.executemany(
                 "INSERT INTO usage VALUES (?, ?, ?) ON CONFLICT (name, day) "
                 "DO UPDATE SET characters = characters + excluded.characters",
@@ -236,16 +236,6 @@ class KeyStore:
         self.close()
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
-
-    @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
@@ -254,25 +244,5 @@ class KeyStore:
             raise KeyStoreError(f"{self._path} cannot be used: {reason}") from None
 
 
-def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
-    address = f"{path.absolute().as_uri()}?mode=rw"
-    return sqlite3.connect(address, uri=True, isolation_level=None, timeout=busy_timeout_s)
-
-
-def _make(path: Path) -> None:
-    """Make an empty store. It appears at once and whole, whoever else makes one meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Only its owner may read it; SQLite gives the files beside it the same rights.
-    descriptor, draft = tempfile.mkstemp(prefix=path.name, dir=path.parent)
-    os.close(descriptor)
-    try:
-        with contextlib.closing(_connect(Path(draft), 0)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
-            secret = secrets.token_bytes(_KEY_BYTES)
-            connection.execute("INSERT INTO secret VALUES (?)", (secret,))
-            connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        os.unlink(draft)  # noqa: PTH108 - as it was made
+def _add_secret(connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT INTO secret VALUES (?)", (secrets.token_bytes(_KEY_BYTES),))
