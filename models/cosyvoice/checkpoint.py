@@ -17,6 +17,7 @@ from models.cosyvoice.checkpoint_files import check_file, require_files
 from models.cosyvoice.errors import CheckpointError
 from models.cosyvoice.features import VoiceFeatures
 from models.cosyvoice.speakers import Decoder, preset_voice, read_speakers
+from models.cosyvoice.special_tokens import SPECIAL_TOKENS
 from models.cosyvoice.state_dicts import Version, Views, read_weights
 from models.cosyvoice.user_text import known_marks
 from models.cosyvoice.yaml_tags import check_yaml_tags
@@ -35,13 +36,6 @@ _BLANK_FILES = (
 )
 _WEIGHTS = ("llm.pt", "flow.pt", "hift.pt")
 _END_OF_PROMPT_ID = 151646
-_SPECIAL_TOKENS = (
-    "[breath]", "<strong>", "</strong>", "[noise]", "[laughter]", "[cough]", "[clucking]",
-    "[accent]", "[quick_breath]", "<laughter>", "</laughter>", "[hissing]", "[sigh]",
-    "[vocalized-noise]", "[lipsmack]", "[mn]",
-)  # fmt: skip
-"""Of the tokenizers of versions 2 and 3 (cosyvoice/tokenizer/tokenizer.py). Version 3 has phonemes
-besides; those a loaded model reports itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +154,7 @@ class Checkpoint:
             slots=slots,
             text_stream=text_stream and self.version != 1,
             instruction=self.version != 1 or self.variant == "instruct",
-            marks=known_marks(self.version, self.variant, _SPECIAL_TOKENS),
+            marks=known_marks(self.version, self.variant, SPECIAL_TOKENS.get(self.version, ())),
             sampling=True,
             cloning=self.clones,
             clone_format=self.features_format if self.clones else "",

@@ -13,25 +13,14 @@ import importlib
 import numpy as np
 import torch
 
-from models.base import ModelError, Samples
+from models.base import Samples
 from models.cosyvoice.features import Floats, TokenIds, VoiceFeatures
-from models.cosyvoice.prompts import transcript_prompt
+from models.cosyvoice.recordings import check_recording, features_of
 from models.cosyvoice.runtime import Official
-from models.cosyvoice.scripts_of_text import main_script
 
-SHORTEST_S = 3.0
-"""Less does not show how somebody speaks."""
-LONGEST_S = 30.0
-"""Upstream's speech tokenizers take no more."""
-LOWEST_RATE_HZ = 16_000
-"""Below, the recording lacks what the features are made of."""
-_LOWEST_PEAK = 1e-3
-"""-60 dBFS."""
 _ANALYSIS_RATE_HZ = 16_000
 _TIMBRE_BANDS = 80
 _CONTENT_BANDS = 128
-_FRAMES_PER_TOKEN = 2
-_LANGUAGE_OF_SCRIPT = {"han": "cmn", "kana": "ja", "hangul": "ko", "latin": "en"}
 
 
 def extract(
@@ -48,43 +37,18 @@ def extract(
     Raises:
         ModelError: `failed`, the recording is of no use; the message says why.
     """
-    _check(samples, sample_rate_hz)
+    check_recording(samples, sample_rate_hz)
     recording = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)).unsqueeze(0)
     with torch.inference_mode():
         speech = _resampled(recording, sample_rate_hz, _ANALYSIS_RATE_HZ)
-        tokens = _speech_tokens(official, speech)
-        embedding = _embedding(official, speech)
-        mel = _mel(official, recording, sample_rate_hz)
-    if official.version != 1:
-        # Their flow lays exactly two frames on a token.
-        n_tokens = min(len(mel) // _FRAMES_PER_TOKEN, len(tokens))
-        tokens, mel = tokens[:n_tokens], mel[: n_tokens * _FRAMES_PER_TOKEN]
-    spoken = transcript_prompt(official.version, transcript) if transcript.strip() else ""
-    features = VoiceFeatures(
-        embedding=embedding,
-        prompt_text=np.array(official.text_tokens(spoken), np.int32) if spoken else None,
-        speech_tokens=np.ascontiguousarray(tokens),
-        mel=np.ascontiguousarray(mel),
-        transcript=transcript.strip(),
-        language=_LANGUAGE_OF_SCRIPT.get(main_script(transcript), ""),
-    )
-    features.check(f"cosyvoice{official.version}")
-    return features
-
-
-def _check(samples: Samples, sample_rate_hz: int) -> None:
-    seconds = len(samples) / sample_rate_hz
-    reason = ""
-    if sample_rate_hz < LOWEST_RATE_HZ:
-        reason = f"is sampled at {sample_rate_hz} Hz, and {LOWEST_RATE_HZ} Hz are the least"
-    elif not SHORTEST_S <= seconds <= LONGEST_S:
-        reason = f"lasts {seconds:.1f} s, and {SHORTEST_S:.0f} to {LONGEST_S:.0f} s are needed"
-    elif not np.isfinite(samples).all():
-        reason = "has samples that are no numbers"
-    elif np.abs(samples).max() < _LOWEST_PEAK:
-        reason = "is silent"
-    if reason:
-        raise ModelError("failed", f"the recording {reason}")
+        return features_of(
+            official.version,
+            embedding=_embedding(official, speech),
+            speech_tokens=_speech_tokens(official, speech),
+            mel=_mel(official, recording, sample_rate_hz),
+            transcript=transcript,
+            text_tokens=official.text_tokens,
+        )
 
 
 def _resampled(recording: torch.Tensor, from_hz: int, to_hz: int) -> torch.Tensor:
