@@ -12,6 +12,7 @@ import pytest
 from flowing import FlowingSocket, eventually, samples_of, speak
 from server_process import ServerProcess
 from sine_model import sine_samples
+from slow_sine import SlowSine
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -208,38 +209,6 @@ async def test_a_client_that_vanishes_frees_its_place(slow_sine: SlowSine) -> No
         client.socket.transport.abort()
     await eventually(lambda: slow_sine.server.metric("cosystream_active_sessions") == 0)
     await slow_sine.stands_still()
-
-
-class SlowSine:
-    """A server whose model takes as long as its audio lasts and counts its chunks."""
-
-    def __init__(self, server: ServerProcess, counter: Any) -> None:
-        self.server = server
-        self._counter = counter
-
-    async def stands_still(self) -> None:
-        """At most the chunk under way is still computed."""
-        from sine_model import computed_chunks
-
-        await asyncio.sleep(0.15)
-        before = computed_chunks(self._counter)
-        await asyncio.sleep(0.4)
-        assert computed_chunks(self._counter) == before
-
-
-@pytest.fixture(scope="module")
-def slow_sine(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("slow-sine")
-    counter = folder / "chunks"
-    models = [
-        {
-            "name": "sine",
-            "kind": "sine_model:SineModel",
-            "options": {"compute_delay_s": 0.1, "counter_path": str(counter)},
-        }
-    ]
-    with ServerProcess(folder / "log", models=json.dumps(models)) as process:
-        yield SlowSine(process, counter)
 
 
 # --- Misuse ----------------------------------------------------------------------------------
