@@ -112,6 +112,15 @@ class Accounts:
             raise self._over_quota(key)
         return key.max_sessions
 
+    def max_sessions(self, tenant: str) -> int:
+        """How many tasks a tenant may have at once; 0 leaves that to the server.
+
+        Raises:
+            SpeechError: TOKEN_INVALID, the key was revoked since it was shown.
+        """
+        key = self._key(tenant)
+        return 0 if key is None else key.max_sessions
+
     def charge(self, tenant: str, characters: int) -> None:
         """Take text to the tenant's account.
 

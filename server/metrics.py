@@ -107,6 +107,12 @@ class Metrics:
         if summary.audio_s > 0:
             self._factor.observe(summary.synthesis_s / summary.audio_s)
 
+    def job_ended(self, protocol: str, outcome: str, characters: int, audio_s: float) -> None:
+        """A long text is in its file, or will not be."""
+        self._sessions.labels(protocol, outcome).inc()
+        self._audio.inc(audio_s)
+        self._characters.inc(characters)
+
     def recognition_ended(self, protocol: str, outcome: str, audio_s: float) -> None:
         """A task of listening is over: completed, cancelled, or the code of its error."""
         self._active.dec()

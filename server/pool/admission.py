@@ -96,6 +96,18 @@ class Admission:
         self._by_tenant[tenant] += 1
         return Lease(self, tenant)
 
+    def spare(self, tenant: str, max_of_tenant: int = 0) -> int:
+        """How many sessions of a tenant could begin now, for work that lets sessions go first.
+
+        Args:
+            tenant: whose work it is.
+            max_of_tenant: as in `admit`.
+        """
+        if self.draining or self._queued() >= self._max_queued:
+            return 0
+        allowed = max_of_tenant or self._max_sessions_per_tenant
+        return max(0, min(allowed - self._by_tenant[tenant], self._max_sessions - self.active))
+
     def _leave(self, tenant: str) -> None:
         self._by_tenant[tenant] -= 1
         if not self._by_tenant[tenant]:

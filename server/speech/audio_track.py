@@ -10,6 +10,7 @@ import numpy as np
 
 from models.base import Samples
 from server.speech.encoder import Encoder
+from server.speech.prosody import combined
 from server.speech.types import Prosody
 
 
@@ -49,11 +50,7 @@ class AudioTrack:
         Raises:
             SpeechError: PARAMETER_INVALID, together with the task's own it is too much.
         """
-        prosody = Prosody(
-            speed=self._own.speed * wanted.speed,
-            pitch=self._own.pitch * wanted.pitch,
-            gain=self._own.gain * wanted.gain,
-        )
+        prosody = combined(self._own, wanted)
         if prosody != self._prosody:
             self._prosody = prosody
             await self._run(self._set_prosody, prosody)

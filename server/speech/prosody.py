@@ -37,6 +37,15 @@ def check_prosody(prosody: Prosody) -> None:
             )
 
 
+def combined(own: Prosody, wanted: Prosody) -> Prosody:
+    """A task's own prosody, and what a sentence asks for on top of it."""
+    return Prosody(
+        speed=own.speed * wanted.speed,
+        pitch=own.pitch * wanted.pitch,
+        gain=own.gain * wanted.gain,
+    )
+
+
 class Retimer:
     """Resamples, shifts the pitch and changes the tempo of one stream.
 

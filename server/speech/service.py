@@ -127,19 +127,29 @@ class SpeechService:
             self._metrics.session_refused(error.code)
             raise
 
-    def _open(
-        self, options: SpeechOptions, tenant: str, protocol: str, task_id: str
-    ) -> SpeechSession:
+    def find_voice(self, options: SpeechOptions) -> VoiceEntry:
+        """The voice that a task asks for.
+
+        Raises:
+            SpeechError: VOICE_UNKNOWN, NOT_SUPPORTED (it does not take an instruction) or
+                MODEL_UNAVAILABLE.
+        """
         if not self._pool.models:
             raise SpeechError(
                 ErrorCode.MODEL_UNAVAILABLE, "No model is loaded yet, try again!", retry_after_s=1.0
             )
         voice = self.catalog.resolve(options.voice)
-        capabilities = self._pool.models[voice.model].capabilities
-        if options.instruction and not capabilities.instruction:
+        if options.instruction and not self._pool.models[voice.model].capabilities.instruction:
             raise SpeechError(
                 ErrorCode.NOT_SUPPORTED, f"Voice '{voice.name}' does not take an instruction!"
             )
+        return voice
+
+    def _open(
+        self, options: SpeechOptions, tenant: str, protocol: str, task_id: str
+    ) -> SpeechSession:
+        voice = self.find_voice(options)
+        capabilities = self._pool.models[voice.model].capabilities
         lease = self.admission.admit(tenant, self._accounts.admit(tenant))
         try:
             session = SpeechSession(

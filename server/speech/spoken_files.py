@@ -1,10 +1,11 @@
-"""Speech that is kept as a file for a day, for protocols that answer with an address.
+"""Speech that is kept as a file for a while, for protocols that answer with an address.
 
     <directory>/<32 hexadecimal digits>.mp3    finished, may be fetched
                 <the same>.mp3.part            being written
 
 Whoever knows a name may have the file: names are random, and so as good as a key. What is too old,
-and the oldest of what is too much, is deleted when the next file is made. Everything here blocks.
+and the oldest of what is too much, is deleted when the next file is made, or by `sweep`. Everything
+here blocks.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from pathlib import Path
 DIRECTORY_NAME = "spoken"
 """In `Settings.data_path`."""
 LIFETIME_S = 24 * 3600
+"""Of a file there."""
 MAX_BYTES = 1 << 30
 """Of all finished files together, before another is begun."""
 _NAME = re.compile(r"[0-9a-f]{32}\.[a-z0-9]{2,5}")
 _PART = ".part"
+_STALE_PART_S = 3600.0
+"""Nobody writes to a file any more that was not written to for so long."""
 _WAV_SIZES = ((4, 8), (40, 44))
 """Where a WAV file's header has a size, and the bytes that this does not count."""
 
@@ -30,7 +34,8 @@ _WAV_SIZES = ((4, 8), (40, 44))
 class SpokenFile:
     """A file that is being written: `finish` or `discard` it."""
 
-    def __init__(self, directory: Path, extension: str) -> None:
+    def __init__(self, directory: Path, extension: str, lifetime_s: float) -> None:
+        self._lifetime_s = lifetime_s
         self.id = uuid.uuid4().hex
         self.name = f"{self.id}.{extension}"
         self._path = directory / self.name
@@ -51,7 +56,7 @@ class SpokenFile:
             self._write_wav_sizes()
         self._file.close()
         self._part.rename(self._path)
-        return round(time.time()) + LIFETIME_S
+        return round(time.time() + self._lifetime_s)
 
     def _write_wav_sizes(self) -> None:
         """A stream's header cannot know them, a file's can."""
@@ -90,8 +95,8 @@ class SpokenFiles:
             OSError: it cannot be made.
         """
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._sweep()
-        return SpokenFile(self._directory, extension)
+        self.sweep()
+        return SpokenFile(self._directory, extension, self._lifetime_s)
 
     def find(self, name: str) -> Path | None:
         """A finished file that is not too old."""
@@ -103,19 +108,27 @@ class SpokenFiles:
                 return path
         return None
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Delete what is too old or too much.
+
+        Raises:
+            OSError: the directory cannot be read.
+        """
+        if not self._directory.exists():
+            return
         found: list[tuple[float, int, Path]] = []
         for path in self._directory.iterdir():
             # Another process may delete it first.
             with contextlib.suppress(OSError):
                 status = path.stat()
                 found.append((status.st_mtime, status.st_size, path))
-        oldest_s = time.time() - self._lifetime_s
+        now_s = time.time()
         room_bytes = self._max_bytes
         for modified_s, size_bytes, path in sorted(found, reverse=True):
             finished = path.suffix != _PART
             room_bytes -= size_bytes if finished else 0
-            if modified_s < oldest_s or (finished and room_bytes < 0):
+            lifetime_s = self._lifetime_s if finished else _STALE_PART_S
+            if now_s - modified_s > lifetime_s or (finished and room_bytes < 0):
                 with contextlib.suppress(OSError):
                     path.unlink()
 

@@ -1,0 +1,1 @@
+"""Long texts that are spoken into files while nobody listens: jobs."""
