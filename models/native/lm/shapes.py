@@ -1,0 +1,52 @@
+"""The few shapes that batches come in, so that each can be captured once."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 96, 128)
+_INPUTS = (1, 8, 16, 32, 64, 128, 256)
+_FINE_INPUTS = (1, *range(8, 257, 8))
+_LEAST_KEYS = 256
+_FINE_KEYS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchShapes:
+    """Sizes that a batch is padded to. They do not change what is computed."""
+
+    rows: Sequence[int]
+    """Sessions in a batch, ascending; more are computed in several."""
+    inputs: Sequence[int]
+    """Inputs of a row, ascending from 1; more are read in pieces."""
+    keys: Sequence[int]
+    """Positions that are attended to, ascending up to the longest sequence's."""
+
+    @classmethod
+    def coarse(cls, max_length: int) -> Self:
+        """Few, for CUDA graphs."""
+        keys = [_LEAST_KEYS]
+        while keys[-1] < max_length:
+            keys.append(2 * keys[-1])
+        return cls(rows=_ROWS, inputs=_INPUTS, keys=[*keys[:-1], max_length])
+
+    @classmethod
+    def fine(cls, max_length: int) -> Self:
+        """With little padding, for a CPU, which computes it like anything else."""
+        keys = [*range(_FINE_KEYS, max_length, _FINE_KEYS), max_length]
+        return cls(rows=range(1, _ROWS[-1] + 1), inputs=_FINE_INPUTS, keys=keys)
+
+    @classmethod
+    def for_device(cls, device: torch.device, max_length: int) -> Self:
+        """What suits a device."""
+        return cls.fine(max_length) if device.type == "cpu" else cls.coarse(max_length)
+
+
+def at_least(sizes: Sequence[int], n: int) -> int:
+    """The smallest size that holds `n`; the largest, if none does."""
+    return sizes[min(bisect_left(sizes, n), len(sizes) - 1)]
