@@ -9,16 +9,9 @@ from typing import Any
 import numpy as np
 
 NAMESPACE = "FlowingSpeechSynthesizer"
-KNOWN_NAMES = frozenset(
-    {
-        "SynthesisStarted",
-        "SentenceBegin",
-        "SentenceSynthesis",
-        "SentenceEnd",
-        "SynthesisCompleted",
-        "TaskFailed",
-    }
-)
+_ANY_NAMES = frozenset({"SynthesisStarted", "SynthesisCompleted", "TaskFailed"})
+_FLOWING_NAMES = _ANY_NAMES | {"SentenceBegin", "SentenceSynthesis", "SentenceEnd"}
+_ONE_SHOT_NAMES = _ANY_NAMES | {"MetaInfo"}
 """An unknown name makes the C++ SDK fail the task and close the connection."""
 NETTY_MAX_FRAME_BYTES = 65_536
 SUCCESS = 20_000_000
@@ -38,6 +31,7 @@ class Conversation:
 
     task_id: str
     sample_rate_hz: int
+    namespace: str = NAMESPACE
     events: list[dict[str, Any]] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
     """Event names, and `audio` for each binary frame."""
@@ -50,7 +44,7 @@ class Conversation:
             TaskFailedError: it was a TaskFailed.
         """
         event = json.loads(text)
-        check_header(event["header"], self.task_id)
+        check_header(event["header"], self.task_id, self.namespace)
         name: str = event["header"]["name"]
         self.events.append(event)
         self.order.append(name)
@@ -81,10 +75,11 @@ class Conversation:
         return [e.get("payload") or {} for e in self.events if e["header"]["name"] == name]
 
 
-def check_header(header: dict[str, Any], task_id: str) -> None:
+def check_header(header: dict[str, Any], task_id: str, namespace: str) -> None:
     """What the strictest of the SDKs needs in every message of the server."""
-    assert header["name"] in KNOWN_NAMES
-    assert header["namespace"] in {NAMESPACE, "Default"}, "the Go SDK exits the process"
+    names = _FLOWING_NAMES if namespace == NAMESPACE else _ONE_SHOT_NAMES
+    assert header["name"] in names
+    assert header["namespace"] in {namespace, "Default"}, "the Go SDK exits the process"
     assert type(header["status"]) is int, "Java casts to Integer, C++ asks isInt"
     assert header["status"] < 2**31
     assert isinstance(header["message_id"], str)
@@ -113,4 +108,12 @@ def check_complete(talk: Conversation) -> None:
             assert speaking, f"{step} outside a sentence"
     assert not speaking
     assert talk.order.count("SentenceBegin") >= 1
+    assert np.sqrt(np.mean(talk.samples**2)) > 0.005, "the audio is silence"
+
+
+def check_one_shot(talk: Conversation) -> None:
+    """A task that had all of its text at once is finished, and audio was heard."""
+    assert talk.order[0] == "SynthesisStarted"
+    assert talk.order[-1] == "SynthesisCompleted"
+    assert set(talk.order[1:-1]) <= {"audio", "MetaInfo"}
     assert np.sqrt(np.mean(talk.samples**2)) > 0.005, "the audio is silence"

@@ -1,7 +1,8 @@
 """The real npm package `alibabacloud-nls` against a real server process.
 
 The package is installed once into `.cache/npm` of the checkout, by npm, as configured on the
-machine. Its generic client class speaks any namespace; `flowing_client.cjs` uses it.
+machine. Its generic client class speaks any namespace; `flowing_client.cjs` uses it. Its class for
+one-shot and long synthesis is used as it is, by `oneshot_client.cjs`.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conversation import Conversation, TaskFailedError, check_complete
 
 PACKAGE = "alibabacloud-nls"
 VERSION = "1.0.4"
 CACHE = Path(__file__).parents[2] / ".cache" / "npm"
-SCRIPT = Path(__file__).with_name("flowing_client.cjs")
+FLOWING_SCRIPT = Path(__file__).with_name("flowing_client.cjs")
+ONE_SHOT_SCRIPT = Path(__file__).with_name("oneshot_client.cjs")
 INSTALL_LIMIT_S = 300
 RUN_LIMIT_S = 60
 PIECES = ["今天的天气", "很好，我们", "一起去", "公园走一走吧。"]
@@ -74,10 +77,23 @@ def install(directory: Path) -> None:
 
 def run_node(package_dir: Path, address: str, **scenario: Any) -> dict[str, Any]:
     start = {"voice": "longxiaochun", "format": "pcm", "sample_rate": 16000, "volume": 50}
-    defaults = {"pieces": PIECES, "tasks": 1, "start": start, "package_dir": str(package_dir)}
+    defaults = {"pieces": PIECES, "tasks": 1, "start": start}
+    return run_script(FLOWING_SCRIPT, package_dir, address, defaults | scenario)
+
+
+def speak_at_once(package_dir: Path, address: str, text: str, **scenario: Any) -> dict[str, Any]:
+    param = {"text": text, **scenario.pop("param", {})}
+    defaults = {"is_long": False, "voice": "xiaoyun", "param": param}
+    return run_script(ONE_SHOT_SCRIPT, package_dir, address, defaults | scenario)
+
+
+def run_script(
+    script: Path, package_dir: Path, address: str, scenario: dict[str, Any]
+) -> dict[str, Any]:
+    where = {"package_dir": str(package_dir), "url": f"ws://{address}/ws/v1"}
     done = subprocess.run(
-        ["node", str(SCRIPT)],
-        input=json.dumps(defaults | {"url": f"ws://{address}/ws/v1"} | scenario),
+        ["node", str(script)],
+        input=json.dumps(where | scenario),
         capture_output=True,
         text=True,
         timeout=RUN_LIMIT_S,
@@ -130,3 +146,36 @@ def test_package_may_vanish_in_mid_sentence(package_dir: Path, server_url: str) 
     heard = run_node(package_dir, server_url, hang_up_after_frames=1)
     assert heard["tasks"][0]["end"] == "hung up"
     check_complete(conversation(run_node(package_dir, server_url)["tasks"][0]))
+
+
+# --- The package's own class: all text at once ------------------------------------------------
+
+TEXT = "今天的天气很好，我们一起去公园走一走吧。晚上再回家吃饭！"
+
+
+@pytest.mark.parametrize("is_long", [False, True], ids=["one-shot", "long"])
+def test_package_speaks_a_text(package_dir: Path, server_url: str, is_long: bool) -> None:
+    param = {"enable_subtitle": True}
+    heard = speak_at_once(package_dir, server_url, TEXT, is_long=is_long, param=param)
+    namespace = "SpeechLongSynthesizer" if is_long else "SpeechSynthesizer"
+    completed = json.loads(heard["completed"])["header"]
+    assert (completed["name"], completed["namespace"]) == ("SynthesisCompleted", namespace)
+    file = b"".join(map(base64.b64decode, heard["audio"]))
+    assert file.startswith(b"RIFF"), "its default is wav"
+    samples = np.frombuffer(file[44:], "<i2") / 32768
+    assert 3.0 < len(samples) / 16000 < 12.0
+    assert np.sqrt(np.mean(samples**2)) > 0.005, "the audio is silence"
+    messages = [json.loads(text) for text in heard["meta"]]
+    assert {one["header"]["name"] for one in messages} == {"MetaInfo"}
+    items = [item for one in messages for item in one["payload"]["subtitles"]]
+    words = "".join(item["text"] for item in items)
+    assert words == "今天的天气很好我们一起去公园走一走吧晚上再回家吃饭"
+
+
+def test_package_shows_why_a_text_is_refused(package_dir: Path, server_url: str) -> None:
+    heard = speak_at_once(package_dir, server_url, TEXT, voice="nobody")
+    assert heard["completed"] is None
+    failed = json.loads(heard["failed"])["header"]
+    assert (failed["name"], failed["status"]) == ("TaskFailed", 40000003)
+    assert "nobody" in failed["status_text"]
+    assert heard["closed"]

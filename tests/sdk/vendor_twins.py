@@ -24,17 +24,15 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-class PythonSdk:
-    """`nls.NlsStreamInputTtsSynthesizer`.
+class PythonCore:
+    """`nls.core.NlsCore`, on which all classes of the Python SDK stand.
 
-    It sends two keys and two versions in its handshake and checks Accept against the first, spells
-    `volumn`, sends every piece at once, and after SynthesisCompleted waits for the answer to Close.
+    It sends two keys and two versions in its handshake and checks Accept against the first, and
+    after SynthesisCompleted waits for the answer to its Close.
     """
 
     CONSTANT_KEY = "x3JJHMbDL1EzLkh9GBhXDw=="
     VALID_CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1014})
-    sample_rate_hz = 24000
-    voice = "longxiaochun"
 
     def __init__(self, address: str, *, path: str = PATH, token: str = TOKEN) -> None:
         key = random_key()
@@ -61,6 +59,37 @@ class PythonSdk:
         assert accept.lower() == accept_of(key).lower(), "Accept is not for the first key"
         self._task_id = new_id()
         self.close_code: int | None = None
+
+    def _hear_until(self, talk: Conversation, name: str) -> None:
+        while True:
+            frame = self._socket.receive_frame()
+            if frame.opcode == PING:
+                self._socket.send_frame(PONG, frame.payload)
+            elif frame.opcode == BINARY:
+                talk.hear_audio(frame.payload)
+            else:
+                assert frame.opcode == TEXT
+                if talk.hear_text(frame.payload.decode()) == name:
+                    return
+
+    def _shut_down(self) -> None:
+        self._socket.send_close(1000)
+        self.wait_for_close()
+
+    def wait_for_close(self) -> None:
+        """It accepts no other close codes than those it knows."""
+        self.close_code = self._socket.wait_for_close().close_code
+        assert self.close_code in self.VALID_CLOSE_CODES
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class PythonSdk(PythonCore):
+    """`nls.NlsStreamInputTtsSynthesizer`: it spells `volumn`, and sends every piece at once."""
+
+    sample_rate_hz = 24000
+    voice = "longxiaochun"
 
     def _command(self, name: str, payload: dict[str, Any] | None = None) -> str:
         header = {
@@ -89,29 +118,8 @@ class PythonSdk:
             self._socket.send_text(self._command("RunSynthesis", {"text": piece}))
         self._socket.send_text(self._command("StopSynthesis"))
         self._hear_until(talk, "SynthesisCompleted")
-        self._socket.send_close(1000)
-        self.wait_for_close()
+        self._shut_down()
         return talk
-
-    def _hear_until(self, talk: Conversation, name: str) -> None:
-        while True:
-            frame = self._socket.receive_frame()
-            if frame.opcode == PING:
-                self._socket.send_frame(PONG, frame.payload)
-            elif frame.opcode == BINARY:
-                talk.hear_audio(frame.payload)
-            else:
-                assert frame.opcode == TEXT
-                if talk.hear_text(frame.payload.decode()) == name:
-                    return
-
-    def wait_for_close(self) -> None:
-        """It accepts no other close codes than those it knows."""
-        self.close_code = self._socket.wait_for_close().close_code
-        assert self.close_code in self.VALID_CLOSE_CODES
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 class CppSdk:
@@ -261,7 +269,7 @@ class JavaSdk:
         self._socket.send_text(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
 
     def speak(self, pieces: Iterable[str]) -> Conversation:
-        self._header["task_id"] = new_id()
+        self._header |= {"task_id": new_id(), "namespace": NAMESPACE}
         talk = Conversation(self._header["task_id"], self.sample_rate_hz)
         start = {
             "volume": 50,
