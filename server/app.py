@@ -18,6 +18,7 @@ from server.accounts import Accounts
 from server.auth import Authenticator
 from server.endpoints import (
     dashscope,
+    dashscope_enrollment,
     dashscope_http,
     nls_rest,
     openai_models,
@@ -124,6 +125,11 @@ def _routes() -> list[BaseRoute]:
         Route(
             "/api/v1/services/audio/tts/SpeechSynthesizer",
             dashscope_http.synthesize,
+            methods=["POST"],
+        ),
+        Route(
+            "/api/v1/services/audio/tts/customization",
+            dashscope_enrollment.customize,
             methods=["POST"],
         ),
         Route(dashscope_http.FILES_PATH + "{name}", dashscope_http.spoken_file),

@@ -24,6 +24,12 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port to addresses; raises OSError for a name that is unknown."""
 
+RECORDING_TYPES = (
+    *("audio/", "video/", "application/ogg"),
+    # What object stores call anything.
+    *("application/octet-stream", "binary/octet-stream"),
+)
+"""For `Limits.content_types`."""
 _MAX_REDIRECTS = 3
 _MAX_URL_CHARACTERS = 4096
 _CONNECT_TIMEOUT_S = 5.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 
 import soxr
 import structlog
@@ -13,12 +12,13 @@ from starlette.responses import JSONResponse, Response
 from models.base import Samples
 from models.recognition import RecognitionRequest
 from server import limits
+from server.endpoints.presence import unless_gone
 from server.endpoints.qiniu_asr_live import PROTOCOL, stream_recognition
 from server.endpoints.qiniu_refusal import refusal
 from server.endpoints.request_body import read_body
 from server.endpoints.services import Services
 from server.errors import ErrorCode, SpeechError
-from server.fetching import Limits
+from server.fetching import RECORDING_TYPES, Limits
 from server.protocols import qiniu, qiniu_asr
 from server.speech import recording
 from server.speech.pcm_input import PcmInput
@@ -30,11 +30,7 @@ _CLIENT_CLOSED_REQUEST = 499
 _FETCH_LIMITS = Limits(
     max_bytes=limits.MAX_RECORDING_BYTES,
     timeout_s=limits.FETCH_TIMEOUT_S,
-    content_types=(
-        *("audio/", "video/", "application/ogg"),
-        # What object stores call anything.
-        *("application/octet-stream", "binary/octet-stream"),
-    ),
+    content_types=RECORDING_TYPES,
 )
 _log = structlog.get_logger(__name__)
 
@@ -69,7 +65,7 @@ async def _recognize(request: Request, reqid: str) -> Response:
         task_id=reqid,
     )
     try:
-        return await _unless_gone(request, _answer(services, recognition, wanted, reqid))
+        return await unless_gone(request, _answer(services, recognition, wanted, reqid))
     except SpeechError as error:
         recognition.fail(error)
         raise
@@ -107,27 +103,3 @@ def _samples(data: bytes, wanted: qiniu_asr.AsrRequest, rate_hz: int) -> Samples
         sample_rate_hz=wanted.sample_rate_hz, channels=wanted.channels, target_rate_hz=rate_hz
     )
     return pcm.convert(data, last=True)
-
-
-async def _unless_gone(request: Request, answer: Coroutine[None, None, Response]) -> Response:
-    """The answer, unless the client leaves before it is there.
-
-    Raises:
-        ClientDisconnect: it has left.
-    """
-    work = asyncio.create_task(answer)
-    leaving = asyncio.create_task(_leaves(request))
-    try:
-        await asyncio.wait([work, leaving], return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
-            raise ClientDisconnect
-        return work.result()
-    finally:
-        work.cancel()
-        leaving.cancel()
-        await asyncio.gather(work, leaving, return_exceptions=True)
-
-
-async def _leaves(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from server import limits
+from server.endpoints.cross_site import check_site
 from server.endpoints.services import Services
 from server.endpoints.speech_response import HttpSpeech, SpeechResponse
 from server.endpoints.upload import read_upload
@@ -113,7 +114,7 @@ async def add_voice(request: Request, services: Services, tenant: str) -> Respon
     """
     if services.draining:
         raise SpeechError(ErrorCode.SHUTTING_DOWN, "Server is shutting down, connect again!")
-    _check_site(request, services)
+    check_site(request, services)
     with services.cloning.place():
         upload = await read_upload(request, max_file_bytes=limits.MAX_RECORDING_BYTES)
         audio = upload.files.get("audio")
@@ -177,18 +178,6 @@ async def preview_voice(request: Request, services: Services, tenant: str) -> Re
         send_timeout_s=services.settings.send_timeout_s,
         media_type=_CONTENT_TYPES[audio_format],
     )
-
-
-def _check_site(request: Request, services: Services) -> None:
-    """A browser sends forms for any page; one of another site shall not add voices.
-
-    Raises:
-        SpeechError: TOKEN_INVALID.
-    """
-    allowed = {"*", request.headers.get("origin", "")} & set(services.settings.cors_origins)
-    if request.headers.get("sec-fetch-site") == "cross-site" and not allowed:
-        message = "Pages of other sites may not add voices, unless cors_origins names them!"
-        raise SpeechError(ErrorCode.TOKEN_INVALID, message)
 
 
 def _audio_format(name: str) -> AudioFormat:

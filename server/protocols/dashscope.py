@@ -52,6 +52,20 @@ _CODES = {
 """DashScope's name of an error, and its HTTP status; all others are `InvalidParameter`."""
 
 
+class NamedError(SpeechError):
+    """An error for which DashScope has a name of its own.
+
+    Args:
+        code: see `SpeechError`.
+        message: see `SpeechError`.
+        name: what DashScope calls it.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, *, name: str) -> None:
+        super().__init__(code, message)
+        self.name = name
+
+
 class Failure(msgspec.Struct, kw_only=True):
     """The body of an HTTP error."""
 
@@ -62,7 +76,7 @@ class Failure(msgspec.Struct, kw_only=True):
 
 def error_code(error: SpeechError) -> str:
     """What DashScope calls an error."""
-    return _CODES.get(error.code, _INVALID)[0]
+    return error.name if isinstance(error, NamedError) else _CODES.get(error.code, _INVALID)[0]
 
 
 def http_status(error: SpeechError) -> int:
@@ -120,7 +134,7 @@ def read_options(
     Raises:
         SpeechError: a value is missing, has the wrong type or is out of range.
     """
-    _check_language_hints(parameters.get("language_hints"))
+    check_language_hints(parameters.get("language_hints"))
     if parameters.get("hot_fix"):
         raise SpeechError(ErrorCode.NOT_SUPPORTED, "hot_fix is not supported!")
     volume = _FIELDS.integer(parameters, "volume")
@@ -222,7 +236,12 @@ def _instruction(parameters: dict[str, Any]) -> str:
     return instruction
 
 
-def _check_language_hints(value: object) -> None:
+def check_language_hints(value: object) -> None:
+    """Make sure that these are hints, if there are any.
+
+    Raises:
+        SpeechError: they are not.
+    """
     if value is None:
         return
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
