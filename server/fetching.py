@@ -10,9 +10,11 @@ what was not checked.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
+import re
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -100,23 +102,75 @@ class Fetcher:
 
     async def _get_once(self, url: httpx.URL, limits: Limits) -> bytes | str:
         """The body, or where it is instead."""
-        address = await self._address(url)
-        timeout = httpx.Timeout(limits.timeout_s, connect=_CONNECT_TIMEOUT_S)
-        async with (
-            httpx.AsyncClient(trust_env=False, timeout=timeout) as client,
-            client.stream(
-                "GET",
-                url.copy_with(host=str(address)),
-                # No compression: what inflates cannot be bounded by what was received.
-                headers={"Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity"},
-                extensions={"sni_hostname": url.host},
-            ) as response,
-        ):
+        async with self._ask("GET", url, limits.timeout_s) as response:
             if response.is_redirect:
                 return str(url.join(response.headers.get("location", "")))
             if response.status_code != httpx.codes.OK:
                 raise FetchError(f"answers with HTTP {response.status_code}")
             return await _read(response, limits)
+
+    def check(self, url: str) -> None:
+        """Refuse early what `post` would refuse, as far as that is known without asking anybody.
+
+        Raises:
+            FetchError: it is no URL, or its host is a number outside the allowed networks.
+        """
+        try:
+            host = _parse(url).host
+        except httpx.InvalidURL:
+            raise FetchError("is no URL") from None
+        if _is_number(host) and not self._is_allowed_number(host):
+            raise FetchError("must name its host, not give its address")
+
+    def _is_allowed_number(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            # Such as 127.1 and 0x7f000001, which only disguise one.
+            return False
+        return any(address in network for network in self._networks)
+
+    async def post(self, url: str, body: bytes, *, timeout_s: float) -> None:
+        """Send JSON. What is answered is not read; a redirect is not followed.
+
+        Raises:
+            FetchError: the URL is not allowed, or its answer is not 2xx, or none in time.
+        """
+        self.check(url)
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                self._ask("POST", _parse(url), timeout_s, body) as response,
+            ):
+                if not response.is_success:
+                    raise FetchError(f"answers with HTTP {response.status_code}")
+        except TimeoutError:
+            raise FetchError(f"did not answer within {timeout_s:g} s") from None
+        except (httpx.HTTPError, OSError):
+            raise FetchError("cannot be reached") from None
+
+    @contextlib.asynccontextmanager
+    async def _ask(
+        self, method: str, url: httpx.URL, timeout_s: float, body: bytes | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        """Ask the very address that is checked."""
+        address = await self._address(url)
+        timeout = httpx.Timeout(timeout_s, connect=_CONNECT_TIMEOUT_S)
+        # No compression: what inflates cannot be bounded by what was received.
+        headers = {"Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        async with (
+            httpx.AsyncClient(trust_env=False, timeout=timeout) as client,
+            client.stream(
+                method,
+                url.copy_with(host=str(address)),
+                content=body,
+                headers=headers,
+                extensions={"sni_hostname": url.host},
+            ) as response,
+        ):
+            yield response
 
     async def _address(self, url: httpx.URL) -> Address:
         port = url.port or _DEFAULT_PORTS[url.scheme]
@@ -144,6 +198,12 @@ def _embedded(address: Address) -> ipaddress.IPv4Address | None:
     if address.teredo is not None:
         return address.teredo[1]
     return address.ipv4_mapped or address.sixtofour
+
+
+def _is_number(host: str) -> bool:
+    """Whether a host is an address and no name, as browsers decide it."""
+    last = host.rstrip(".").rpartition(".")[2]
+    return ":" in host or re.fullmatch(r"0[xX][0-9a-fA-F]*|[0-9]+", last) is not None
 
 
 def _parse(text: str) -> httpx.URL:

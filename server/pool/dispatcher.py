@@ -58,6 +58,10 @@ class Dispatcher:
         """Segments that wait for a worker."""
         return len(self._scheduler)
 
+    def waiting(self, model: str) -> int:
+        """Those of them that wait for one model's."""
+        return self._scheduler.waiting(model)
+
     @property
     def streams(self) -> list[AnyStream]:
         """Segments that have not ended."""

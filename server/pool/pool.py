@@ -161,6 +161,10 @@ class WorkerPool:
         """Segments that wait for a worker."""
         return self._dispatcher.queued
 
+    def waiting(self, model: str) -> int:
+        """Those of them that wait for a worker of one model."""
+        return self._dispatcher.waiting(model)
+
     def snapshot(self) -> PoolSnapshot:
         """The state of all workers, and of the queue."""
         workers = tuple(
