@@ -9,6 +9,7 @@ import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from server.endpoints.header_spelling import spell_content_type
 from server.endpoints.request_body import read_body
 from server.endpoints.services import Services
 from server.endpoints.speech_response import HttpSpeech, SpeechResponse
@@ -28,7 +29,7 @@ async def synthesize(request: Request) -> Response:
         return Response(status_code=405, headers={"Allow": "GET, POST"})
     task_id = nls.new_id()
     try:
-        return await _speak(request, task_id)
+        return spell_content_type(await _speak(request, task_id))
     except SpeechError as error:
         return _failed(error, task_id)
     except ClientDisconnect:

@@ -80,6 +80,20 @@ async def test_errors_are_json_with_a_4xx(
     assert body["message"]
 
 
+async def test_the_type_is_spelled_as_the_cpp_sample_looks_it_up(
+    sine_server: ServerProcess,
+) -> None:
+    """Its map of headers knows `Content-Type` only; names are lower case elsewhere."""
+    host, port = sine_server.address.split(":")
+    with socket.create_connection((host, int(port))) as client, client.makefile("rb") as answer:
+        request = f"GET /stream/v1/tts?{urlencode(REQUEST)} HTTP/1.1\r\nHost: x\r\n\r\n"
+        client.sendall(request.encode())
+        head = b"".join(iter(answer.readline, b"\r\n"))
+    assert b"\r\nContent-Type: audio/mpeg\r\n" in head
+    assert head.lower().count(b"content-type") == 1
+    assert b"\r\ntransfer-encoding: chunked\r\n" in head
+
+
 @pytest.mark.parametrize("how", ["get", "form"])
 @pytest.mark.parametrize("digits", ["9" * 19, "-" + "9" * 5000])
 async def test_a_number_without_end_is_a_wrong_parameter(url: str, how: str, digits: str) -> None:
