@@ -17,6 +17,7 @@ from server import keys
 from server.accounts import Accounts
 from server.auth import Authenticator
 from server.endpoints import (
+    api_document,
     dashscope,
     dashscope_enrollment,
     dashscope_http,
@@ -153,6 +154,8 @@ def _routes() -> list[BaseRoute]:
         Route("/readyz", operations.readyz),
         Route("/metrics", operations.metrics),
         Route("/status", operations.status),
+        Route("/openapi.json", api_document.openapi),
+        Route("/docs", pages.docs),
         Route("/", pages.index),
         Route("/ws/v1/tts/test", pages.nested_index),
         Mount("/static", pages.PageFiles()),

@@ -1,4 +1,4 @@
-"""The browser page and its files, with headers that let it load nothing from elsewhere."""
+"""The browser pages and their files, with headers that let it load nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -53,9 +53,14 @@ def nested_index(_request: Request) -> Response:
     return _page("../../../")
 
 
-def _page(root: str) -> Response:
-    """The page with the way from its address to the root, which holds under any path prefix."""
-    html = (STATIC / "index.html").read_text(encoding="utf-8")
+def docs(_request: Request) -> Response:
+    """The page at `/docs`, which shows `/openapi.json`."""
+    return _page("./", "docs.html")
+
+
+def _page(root: str, name: str = "index.html") -> Response:
+    """A page with the way from its address to the root, which holds under any path prefix."""
+    html = (STATIC / name).read_text(encoding="utf-8")
     return HTMLResponse(html.replace(_BASE, f'<base href="{root}">', 1), headers=_HEADERS)
 
 

@@ -28,7 +28,7 @@ from server.speech.types import AudioFormat, SpeechOptions
 from server.speech.voices import why_silent
 
 PROTOCOL = "voices"
-_CONTENT_TYPES = {
+CONTENT_TYPES = {
     AudioFormat.PCM: "audio/pcm",
     AudioFormat.WAV: "audio/wav",
     AudioFormat.MP3: "audio/mpeg",
@@ -36,6 +36,8 @@ _CONTENT_TYPES = {
     AudioFormat.AAC: "audio/aac",
     AudioFormat.FLAC: "audio/flac",
 }
+PREVIEW_FORMAT = AudioFormat.MP3
+"""Of previews for which none was asked."""
 _BAD_REQUEST = 400
 _HTTP_STATUS = {
     ErrorCode.TOKEN_INVALID: 401,
@@ -56,6 +58,11 @@ _CLIENT_CLOSED_REQUEST = 499
 _encoder = msgspec.json.Encoder()
 _log = structlog.get_logger(__name__)
 _Handler = Callable[[Request, Services, str], Awaitable[Response]]
+
+
+def http_status(code: ErrorCode) -> int:
+    """The HTTP status that goes with an error."""
+    return _HTTP_STATUS.get(code, _BAD_REQUEST)
 
 
 def _endpoint(handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
@@ -161,7 +168,7 @@ async def preview_voice(request: Request, services: Services, tenant: str) -> Re
     if len(text) > limits.MAX_PREVIEW_CHARACTERS:
         message = f"Text is over {limits.MAX_PREVIEW_CHARACTERS} characters!"
         raise SpeechError(ErrorCode.TEXT_TOO_LONG, message)
-    audio_format = _audio_format(query.get("format", "") or AudioFormat.MP3)
+    audio_format = _audio_format(query.get("format", "") or PREVIEW_FORMAT)
     options = SpeechOptions(
         voice=entry.id,
         audio_format=audio_format,
@@ -176,7 +183,7 @@ async def preview_voice(request: Request, services: Services, tenant: str) -> Re
     return SpeechResponse(
         speech,
         send_timeout_s=services.settings.send_timeout_s,
-        media_type=_CONTENT_TYPES[audio_format],
+        media_type=CONTENT_TYPES[audio_format],
     )
 
 
@@ -231,7 +238,7 @@ def _failed(error: SpeechError) -> Response:
     body: dict[str, Any] = {"code": error.code.value, "message": error.message}
     if isinstance(error, RecordingRefusedError):
         body["report"] = error.report
-    response = _json({"error": body}, _HTTP_STATUS.get(error.code, _BAD_REQUEST))
+    response = _json({"error": body}, http_status(error.code))
     if error.code is ErrorCode.TOKEN_INVALID:
         response.headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after_s is not None:

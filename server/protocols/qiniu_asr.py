@@ -33,7 +33,7 @@ class AudioContainer(StrEnum):
     OGG = "ogg"
 
 
-class AudioPart(msgspec.Struct, frozen=True, kw_only=True):
+class RecordingPart(msgspec.Struct, frozen=True, kw_only=True):
     """The recording: exactly one of `url` and `data` is there. Null is as good as absent."""
 
     format: Annotated[
@@ -68,7 +68,7 @@ class AsrMessage(msgspec.Struct, frozen=True, kw_only=True):
     Its fields are read one by one below; `tests/openapi` compares both.
     """
 
-    audio: AudioPart
+    audio: RecordingPart
     model: Annotated[str, Meta(description="The recogniser.")] = _MODEL
     language: Annotated[str, Meta(description="The same as the recording's, which goes first.")] = (
         ""

@@ -4,7 +4,6 @@ import { element } from "./dom.js";
 
 const EVERY_MS = 2000;
 const LAMPS = { ready: "good", starting: "warn", stopping: "warn", unloaded: "idle" };
-const DOCS = "https://github.com/cosystream/cosystream/tree/main/docs";
 
 export class AdminStrip {
   #status = null;
@@ -81,7 +80,7 @@ export class AdminStrip {
     return [
       link("admin.metrics", new URL("metrics", this.server.base).href),
       link("admin.status", new URL("status", this.server.base).href),
-      link("admin.docs", DOCS),
+      link("admin.docs", new URL("docs", this.server.base).href),
     ];
   }
 }

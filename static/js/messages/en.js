@@ -317,4 +317,16 @@ export const en = {
   "error.page.advice": "Reload it. If it happens again, report the message above.",
   "error.unknown": "The task failed",
   "error.unknown.advice": "The message and the frame log say more. Speak again.",
+
+  "api.repository": "Guides",
+  "api.contents": "Endpoints",
+  "api.loading": "loading …",
+  "api.more": "All that is said of it",
+  "api.also": "Also at",
+  "api.public": "Needs no token.",
+  "api.parameters": "Parameters",
+  "api.body": "Body",
+  "api.replies": "Replies",
+  "api.fields": "Fields",
+  "api.needed": "must be there",
 };

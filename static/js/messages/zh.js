@@ -297,4 +297,16 @@ export const zh = {
   "error.page.advice": "请刷新页面。如果再次出现，请反馈上面的信息。",
   "error.unknown": "任务失败",
   "error.unknown.advice": "上面的信息和帧日志里有更多内容。请重新朗读。",
+
+  "api.repository": "指南",
+  "api.contents": "接口",
+  "api.loading": "正在加载……",
+  "api.more": "详细说明",
+  "api.also": "也可通过",
+  "api.public": "无需令牌。",
+  "api.parameters": "参数",
+  "api.body": "请求体",
+  "api.replies": "响应",
+  "api.fields": "字段",
+  "api.needed": "必填",
 };

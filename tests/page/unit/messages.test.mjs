@@ -6,7 +6,9 @@ import { en } from "../../../static/js/messages/en.js";
 import { zh } from "../../../static/js/messages/zh.js";
 
 const STATIC = new URL("../../../static/", import.meta.url);
-const HTML = readFileSync(new URL("index.html", STATIC), "utf8");
+const HTML = ["index.html", "docs.html"]
+  .map((name) => readFileSync(new URL(name, STATIC), "utf8"))
+  .join("\n");
 const CODE = readdirSync(new URL("js/", STATIC))
   .filter((name) => name.endsWith(".js"))
   .map((name) => readFileSync(new URL(`js/${name}`, STATIC), "utf8"))
@@ -28,7 +30,7 @@ describe("messages", () => {
     assert.deepEqual(same, []);
   });
 
-  test("all that index.html asks for is there", () => {
+  test("all that the pages ask for is there", () => {
     const wanted = [...HTML.matchAll(/data-i18n(?:-[a-z-]+)?="([^"]+)"/g)].map(([, key]) => key);
     assert.ok(wanted.length > 50);
     assert.deepEqual(
