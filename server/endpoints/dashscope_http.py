@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -30,6 +32,7 @@ PROTOCOL = "dashscope"
 FILES_PATH = "/api/v1/files/spoken/"
 _CLIENT_CLOSED_REQUEST = 499
 _WRITE_BYTES = 1 << 18
+_Result = TypeVar("_Result")
 _log = structlog.get_logger(__name__)
 
 
@@ -112,12 +115,18 @@ class _KeptSpeech(HttpSpeech):
         self._files = files
         self._audio_format = audio_format
         self._base_url = base_url
+        self._file: SpokenFile | None = None
+
+    def close(self) -> None:
+        """Stop speaking; what has not become a whole file is thrown away."""
+        super().close()
+        if self._file is not None:
+            self._file.discard()
 
     async def _speak(self) -> AsyncGenerator[bytes]:
         began = False
         try:
-            file = await asyncio.to_thread(self._files.create, self._audio_format.value)
-            async with contextlib.aclosing(self._keep(file)) as body:
+            async with contextlib.aclosing(self._tell()) as body:
                 async for data in body:
                     began = True
                     yield data
@@ -127,18 +136,11 @@ class _KeptSpeech(HttpSpeech):
                 raise
             yield self._reply.broken(error)
         finally:
-            self._session.close()
+            self.close()
 
-    async def _keep(self, file: SpokenFile) -> AsyncGenerator[bytes]:
-        """Write the audio into the file, and tell of it."""
-        try:
-            async with contextlib.aclosing(self._tell(file)) as body:
-                async for data in body:
-                    yield data
-        finally:
-            file.discard()
-
-    async def _tell(self, file: SpokenFile) -> AsyncGenerator[bytes]:
+    async def _tell(self) -> AsyncGenerator[bytes]:
+        """Write the audio into a file, and say so."""
+        self._file = file = await begin_file(self._files, self._audio_format.value)
         self._session.feed(self._text)
         self._session.finish()
         heard, waiting = False, bytearray()
@@ -148,15 +150,48 @@ class _KeptSpeech(HttpSpeech):
                     heard = True
                     waiting += event.data
                     if len(waiting) >= _WRITE_BYTES:
-                        await asyncio.to_thread(file.write, bytes(waiting))
-                        waiting.clear()
+                        data, waiting = bytes(waiting), bytearray()
+                        await _kept(functools.partial(file.write, data))
                 if data := self._reply.send(event):
                     yield data
         if not heard:
             raise dashscope.nothing_to_say()
-        await asyncio.to_thread(file.write, bytes(waiting))
-        expires_at = await asyncio.to_thread(file.finish)
+        await _kept(lambda: file.write(bytes(waiting)))
+        expires_at = await _kept(file.finish)
         url = f"{self._base_url}{FILES_PATH}{file.name}"
         # The client may come again as soon as it knows.
         self._session.close()
         yield self._reply.end(Address(url, file.id, expires_at))
+
+
+async def begin_file(files: SpokenFiles, extension: str) -> SpokenFile:
+    """A new file; if nobody waits for it any more when it is there, it goes again.
+
+    Raises:
+        SpeechError: INTERNAL, it cannot be made.
+    """
+    making = asyncio.ensure_future(_kept(lambda: files.create(extension)))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        making.add_done_callback(_discard)
+        raise
+
+
+async def _kept(work: Callable[[], _Result]) -> _Result:
+    """The result of what is done with a file, in a thread.
+
+    Raises:
+        SpeechError: INTERNAL, the disk is full or the like.
+    """
+    try:
+        return await asyncio.to_thread(work)
+    except OSError as error:
+        _log.error("speech cannot be kept", reason=str(error))
+        message = "The audio cannot be stored; the server's log says why!"
+        raise SpeechError(ErrorCode.INTERNAL, message) from error
+
+
+def _discard(making: asyncio.Future[SpokenFile]) -> None:
+    if not making.cancelled() and making.exception() is None:
+        making.result().discard()

@@ -67,7 +67,9 @@ class SpokenFile:
 
     def discard(self) -> None:
         """It will not be finished; to be called more than once, and after `finish`, is no error."""
-        self._file.close()
+        # On a full disk even closing fails.
+        with contextlib.suppress(OSError):
+            self._file.close()
         with contextlib.suppress(OSError):
             self._part.unlink()
 
@@ -107,6 +109,12 @@ class SpokenFiles:
             if path.stat().st_mtime >= time.time() - self._lifetime_s:
                 return path
         return None
+
+    def remove(self, name: str) -> None:
+        """Delete a finished file, if it is still there."""
+        path = self.find(name)
+        if path is not None:
+            path.unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Delete what is too old or too much.

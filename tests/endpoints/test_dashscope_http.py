@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import resource
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,9 @@ import pytest
 from flowing import eventually
 from server_process import ServerProcess
 from sine_model import computed_chunks, sine_samples
+
+from server.endpoints.dashscope_http import begin_file
+from server.speech.spoken_files import SpokenFile, SpokenFiles
 
 pytestmark = pytest.mark.anyio
 
@@ -139,6 +145,43 @@ async def test_a_client_that_leaves_stops_the_model(
         assert 0 < computed_chunks(counter) < 500 * 11
         spoken = tmp_path / "data" / "spoken"
         await eventually(lambda: list(spoken.iterdir()) == [])
+
+
+def test_a_disk_that_takes_no_more(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "log", "--model", "sine=sine_model:SineModel") as server:
+        _, most = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (1 << 19, most))
+        told = post(server, asked(text=TEXT * 20), headers=SSE)
+        assert told.status_code == 200
+        assert "event:error\n:HTTP_STATUS/500\n" in told.text
+        assert "cannot be stored" in events_of(told)[-1]["message"]
+        response = post(server, asked(text=TEXT * 20))
+        assert (response.status_code, response.json()["code"]) == (500, "InternalError")
+        spoken = tmp_path / "data" / "spoken"
+        assert list(spoken.iterdir()) == []
+        assert post(server, asked()).status_code == 200
+        assert server.metric("cosystream_active_sessions") == 0
+
+
+async def test_a_file_that_nobody_waits_for_goes_again(tmp_path: Path) -> None:
+    begun, gate, made = threading.Event(), threading.Event(), threading.Event()
+
+    class SlowFiles(SpokenFiles):
+        def create(self, extension: str) -> SpokenFile:
+            begun.set()
+            gate.wait(30)
+            file = super().create(extension)
+            made.set()
+            return file
+
+    making = asyncio.create_task(begin_file(SlowFiles(tmp_path / "spoken"), "pcm"))
+    await asyncio.to_thread(begun.wait)
+    making.cancel()
+    await asyncio.gather(making, return_exceptions=True)
+    assert making.cancelled()
+    gate.set()
+    await asyncio.to_thread(made.wait)
+    await eventually(lambda: list((tmp_path / "spoken").iterdir()) == [])
 
 
 def test_a_key_is_needed(tmp_path: Path) -> None:

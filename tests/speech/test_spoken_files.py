@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import wave
 from pathlib import Path
 
@@ -39,6 +40,21 @@ def test_an_unfinished_file_is_not_found_and_leaves_nothing(tmp_path: Path) -> N
     assert files.find(file.name) is None
     file.discard()
     file.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    files = SpokenFiles(tmp_path)
+    file = files.create("pcm")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        file.write(b"longer than ten bytes")
+        with pytest.raises(OSError, match="too large"):
+            file.finish()
+        file.discard()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
 
 
