@@ -1,0 +1,180 @@
+"""The flow of a checkpoint: speech tokens of many streams to mel frames, in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from models.cosyvoice.checkpoint import Checkpoint
+from models.native.configuration import read_configuration
+from models.native.flow.encoder import TokenEncoder
+from models.native.flow.errors import NotFiniteError
+from models.native.flow.jobs import FRAME_TIERS, Batch, FinalPolicy, FlowJob, Packer
+from models.native.flow.layers import settle
+from models.native.flow.masks import attention_bias
+from models.native.flow.noise import noise_table
+from models.native.flow.solver import Solver
+from models.native.flow.spec import FlowSpec
+from models.native.weights import fill, read_tensors
+
+_ESTIMATOR = "decoder.estimator."
+_FILE = "flow.pt"
+
+
+class Mels(NamedTuple):
+    """What a batch became; on CUDA it may still be under way."""
+
+    new: list[torch.Tensor]
+    """(80, n) float32 of each job, on the flow's device."""
+    finite: torch.Tensor | None
+    """(jobs,) bool, where that is watched."""
+
+
+class Flow:
+    """A checkpoint's flow, which keeps nothing between calls.
+
+    Each job goes over its stream's prompt and all tokens so far, so a stream that is cancelled, or
+    waits, leaves nothing behind. Not to be called by several threads at once.
+
+    Args:
+        spec: its numbers.
+        encoder: filled and settled, on the device.
+        solver: likewise.
+        packer: for that device.
+    """
+
+    def __init__(
+        self, spec: FlowSpec, encoder: TokenEncoder, solver: Solver, packer: Packer
+    ) -> None:
+        self.spec = spec
+        self.solver = solver
+        self._encoder = encoder
+        self._packer = packer
+        self._noise = noise_table().to(encoder.input_embedding.weight.device)
+
+    @classmethod
+    def open(
+        cls,
+        checkpoint: Checkpoint,
+        device: torch.device | str = "cpu",
+        estimator_dtype: torch.dtype = torch.float32,
+        *,
+        final_policy: FinalPolicy = "exact",
+        frame_tiers: Sequence[int] | None = None,
+    ) -> Flow:
+        """Load a checkpoint's flow.
+
+        Args:
+            checkpoint: of version 2 or 3.
+            device: to compute on.
+            estimator_dtype: of the estimator's matrix products: float32, the reference, or
+                bfloat16. Everything else is float32.
+            final_policy: what the last chunk of a stream sees.
+            frame_tiers: lengths to which batches are padded; by default `FRAME_TIERS` on CUDA and
+                none elsewhere, where a batch is as long as its longest job.
+
+        Raises:
+            CheckpointError: the files do not fit each other, or this engine.
+            OSError: they cannot be read.
+        """
+        if estimator_dtype not in (torch.float32, torch.bfloat16):
+            raise ValueError(f"estimator_dtype {estimator_dtype}: float32 or bfloat16")
+        device = torch.device(device)
+        if frame_tiers is None:
+            frame_tiers = FRAME_TIERS if device.type == "cuda" else ()
+        spec = FlowSpec.read(read_configuration(checkpoint.yaml_path))
+        packer = Packer(spec, device, final_policy, frame_tiers)
+        with torch.device("meta"):
+            encoder, solver = TokenEncoder(spec), Solver(spec)
+        path = checkpoint.directory / _FILE
+        tensors = read_tensors(path)
+        fill(encoder, tensors, path, others=(_ESTIMATOR,))
+        fill(solver.estimator, tensors, path, prefix=_ESTIMATOR)
+        with torch.no_grad():
+            settle(encoder)
+            solver.settle(estimator_dtype)
+            for module in (encoder, solver):
+                module.eval().requires_grad_(requires_grad=False)
+                _own(module, device)
+        return cls(spec, encoder, solver, packer)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes, and where its mels are."""
+        return self._noise.device
+
+    def frames(self, job: FlowJob) -> int:
+        """How many frames the job goes over, by which its cost grows and batches are matched."""
+        return self._packer.frames(job)
+
+    def run(self, jobs: Sequence[FlowJob]) -> list[torch.Tensor]:
+        """Make the new frames of some streams.
+
+        What a job becomes does not depend on the others, but for rounding.
+
+        Returns:
+            (80, n) float32 for each job, on the flow's device.
+
+        Raises:
+            TooLongError: jobs are beyond the 300 seconds that there is noise for.
+            NotFiniteError: in bfloat16, jobs came out as no numbers. For this the device is waited
+                for; `launch` does not.
+            FlowJobError: jobs ask for what cannot be.
+        """
+        mels: Mels = self.launch(jobs)
+        if mels.finite is not None:
+            bad = [i for i, finite in enumerate(mels.finite.tolist()) if not finite]
+            if bad:
+                raise NotFiniteError("the flow left the range of its numbers", bad)
+        return mels.new
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def launch(self, jobs: Sequence[FlowJob]) -> Mels:
+        """As `run`, but on CUDA it does not wait, and leaves it to the caller to look at `finite`.
+
+        Raises:
+            FlowJobError: as `run`.
+        """
+        mels: torch.Tensor = self.compute(self._packer.pack(jobs))
+        new = [
+            mel[job.first_new_frame : self.frames(job)].T
+            for mel, job in zip(mels, jobs, strict=True)
+        ]
+        if self.solver.dtype == torch.float32:
+            return Mels(new, None)
+        return Mels(new, torch.stack([torch.isfinite(mel).all() for mel in new]))
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def compute(self, batch: Batch) -> torch.Tensor:
+        """Everything between a batch and its mels; only shapes decide what is done.
+
+        Returns:
+            (jobs, frames, 80) float32, the prompt's frames and padding included.
+        """
+        given, lengths, full = batch.counts
+        full = full.bool()
+        mu = self._encoder(batch.tokens, given, lengths, full)
+        jobs, frames, _ = mu.shape
+        ratio, chunk = self.spec.frames_per_token, self.spec.estimator.chunk_frames
+        return self.solver.solve(
+            self._noise[:frames].expand(jobs, -1, -1),
+            mu,
+            attention_bias(lengths * ratio, full, frames, chunk, self.solver.dtype),
+            self._encoder.speaker(batch.embedding),
+            batch.prompt,
+        )
+
+
+def _own(module: torch.nn.Module, device: torch.device) -> None:
+    """Move a module, its weights laid out without gaps and no longer a part of the file.
+
+    Weights that stay mapped would be read again page by page whenever memory was short.
+    """
+    for part in module.modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            weight = parameter.detach().to(device).clone(memory_format=torch.contiguous_format)
+            setattr(part, name, torch.nn.Parameter(weight, requires_grad=False))
+        for name, buffer in part.named_buffers(recurse=False):
+            setattr(part, name, buffer.to(device))
