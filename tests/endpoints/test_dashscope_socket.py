@@ -209,6 +209,61 @@ async def test_misuse_is_told_before_the_end(
     assert header["task_id"] == ("1" if "task_id" in str(frame) else "")
 
 
+@pytest.mark.parametrize(
+    ("parameters", "texts", "message"),
+    [
+        ({}, [], "[tts:]Please ensure input text is valid."),
+        ({}, ["……"], "[tts:]Please ensure input text is valid."),
+        ({"enable_ssml": True}, ["一。", "二。"], "one continue-task"),
+        ({"format": "ogg"}, [], "Invalid format"),
+        ({"sample_rate": 1}, [], "Invalid sample_rate"),
+        ({"volume": 101}, [], "Invalid volume"),
+        ({"rate": 2.1}, [], "Invalid rate"),
+        ({"pitch": 0.4}, [], "Invalid pitch"),
+        ({}, ["字" * 10_001], "20000 characters of one message"),
+    ],
+)
+async def test_a_task_that_fails_says_why_before_the_end(
+    sine_server: ServerProcess, parameters: dict[str, Any], texts: list[str], message: str
+) -> None:
+    async with InferenceSocket(sine_server.address) as client:
+        await client.start(**parameters)
+        with contextlib.suppress(ConnectionClosed):
+            for text in texts:
+                await client.text(text)
+            await client.finish()
+        assert await client.until_closed() == 1000
+    told = client.received[-1]
+    assert isinstance(told, dict)
+    assert (told["header"]["event"], told["header"]["task_id"]) == ("task-failed", client.task_id)
+    assert told["header"]["error_code"] == "InvalidParameter"
+    assert message in told["header"]["error_message"]
+
+
+@pytest.mark.parametrize(
+    ("action", "payload", "header", "message"),
+    [
+        ("continue-task", {"input": {"text": "一"}}, {"task_id": "other"}, "task can not be null"),
+        ("finish-task", {"input": {}}, {"task_id": "other"}, "task can not be null"),
+        ("continue-task", {}, {}, "'payload.input'"),
+        ("finish-task", {}, {}, "'payload.input'"),
+        ("dance-task", {}, {}, "Unknown action"),
+    ],
+)
+async def test_misuse_within_a_task_ends_it(
+    sine_server: ServerProcess, action: str, payload: Any, header: dict[str, Any], message: str
+) -> None:
+    async with InferenceSocket(sine_server.address) as client:
+        await client.start()
+        await client.until("task-started")
+        await client.send(action, payload, **header)
+        assert await client.until_closed() == 1000
+    told = client.received[-1]
+    assert isinstance(told, dict)
+    assert told["header"]["event"] == "task-failed"
+    assert message in told["header"]["error_message"]
+
+
 async def test_a_task_without_text_is_not_waited_for_without_end(tmp_path: Path) -> None:
     with ServerProcess(
         tmp_path / "log",

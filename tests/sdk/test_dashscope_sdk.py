@@ -12,7 +12,10 @@ from typing import Any
 
 import av
 import httpx
+import numpy as np
 import pytest
+from clone_model import pitch_of, recording
+from recording_host import RecordingHost, enrolling_server
 from server_process import ServerProcess
 from sine_model import sine_samples
 from tokens import RIGHT_TOKEN
@@ -23,7 +26,13 @@ with warnings.catch_warnings():
     import dashscope
     from dashscope.audio import tts
     from dashscope.audio.http_tts import HttpSpeechSynthesizer
-    from dashscope.audio.tts_v2 import AudioFormat, ResultCallback, SpeechSynthesizer
+    from dashscope.audio.tts_v2 import (
+        AudioFormat,
+        ResultCallback,
+        SpeechSynthesizer,
+        VoiceEnrollmentException,
+        VoiceEnrollmentService,
+    )
     from dashscope.audio.tts_v2.speech_synthesizer import SpeechSynthesizerObjectPool
     from dashscope.common.error import RequestFailure
 
@@ -169,11 +178,28 @@ def test_the_pool_uses_a_connection_again(url: str, sine_server: ServerProcess) 
         synthesizer.close()
 
 
+@pytest.mark.parametrize("voice", ["longxiaochun", "longxiaochun_v2", "longxiaochun_v3"])
+def test_versions_of_voices_are_one_voice(server: ServerProcess, voice: str) -> None:
+    url = f"ws://{server.address}/api-ws/v1/inference"
+    plain = speaker(url, voice="zh-female").call("你好。")
+    assert speaker(url, voice=voice).call("你好。") == plain
+
+
+def test_an_unknown_voice_comes_with_near_ones(server: ServerProcess) -> None:
+    url = f"ws://{server.address}/api-ws/v1/inference"
+    with pytest.raises(RequestFailure) as caught:
+        speaker(url, voice="longxiaochum_v2").call("你好。")
+    assert caught.value.message.startswith("[tts:]Engine return error code: 418: ")
+    assert "Did you mean longxiaochun" in caught.value.message
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"voice": "nobody"}, "[tts:]Engine return error code: 418"),
+        ({"voice": None}, "Request voice is invalid!"),
         ({"speech_rate": 3}, "Invalid rate '3'"),
+        ({"volume": 101}, "Invalid volume"),
         ({"instruction": "x" * 129}, "Invalid instruction"),
     ],
 )
@@ -257,3 +283,80 @@ def test_over_http_errors_have_their_code(asked: dict[str, Any]) -> None:
     assert (result.status_code, result.code) == (400, "InvalidParameter")
     with pytest.raises(RuntimeError, match="418"):
         list(HttpSpeechSynthesizer.call(**{**asked, "voice": "nobody"}, stream=True))
+
+
+# --- Voice enrollment ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def enrolling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with enrolling_server(tmp_path_factory.mktemp("enrolling")) as process:
+        yield process
+
+
+@pytest.fixture
+def service(enrolling: ServerProcess) -> Iterator[VoiceEnrollmentService]:
+    before = dashscope.base_http_api_url
+    dashscope.base_http_api_url = f"http://{enrolling.address}/api/v1"
+    yield VoiceEnrollmentService()
+    dashscope.base_http_api_url = before
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[RecordingHost]:
+    with RecordingHost() as host:
+        yield host
+
+
+def test_a_voice_from_its_recording_to_its_end(
+    service: VoiceEnrollmentService, enrolling: ServerProcess, host: RecordingHost
+) -> None:
+    url = f"ws://{enrolling.address}/api-ws/v1/inference"
+
+    def pitch_hz(voice: str) -> float:
+        audio = speaker(url, model="cosyvoice-v2", voice=voice).call("Hello there.")
+        return pitch_of(np.frombuffer(audio, "<i2").astype(np.float32), 24_000)
+
+    low, high = host.put("low.wav", recording(200)), host.put("high.wav", recording(400))
+    voice = service.create_voice("cosyvoice-v2", "me", low, language_hints=["en"])
+    assert service.get_last_request_id()
+    assert voice.startswith("cosyvoice-v2-me-")
+    assert pitch_hz(voice) == pytest.approx(200, abs=2)
+    with pytest.raises(RequestFailure, match="418"):
+        speaker(url, model="cosyvoice-v3", voice=voice).call("Hello there.")
+    (listed,) = service.list_voices(prefix="me")
+    assert (listed["voice_id"], listed["status"]) == (voice, "OK")
+    assert service.list_voices(prefix="you") == []
+    assert service.query_voice(voice)["target_model"] == "cosyvoice-v2"
+    service.update_voice(voice, high)
+    assert pitch_hz(voice) == pytest.approx(400, abs=2)
+    service.delete_voice(voice)
+    assert service.list_voices() == []
+    with pytest.raises(VoiceEnrollmentException, match=r"400, Code: BadRequest\.ResourceNotExist"):
+        service.query_voice(voice)
+
+
+def test_what_the_package_does_not_know_goes_through(
+    service: VoiceEnrollmentService, enrolling: ServerProcess, host: RecordingHost
+) -> None:
+    text = "One two three four five six."
+    voice = service.create_voice("clone", "me", host.put("a.wav", recording(300)), text=text)
+    told = httpx.get(f"http://{enrolling.address}/v1/voices/{voice}").json()
+    assert (told["text"], told["model"]) == (text, "clone")
+    service.delete_voice(voice)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "url", "message"),
+    [
+        ("not-good", "http://127.0.0.1:1/", "InvalidParameter, Error Message: Invalid prefix"),
+        ("me", "http://127.0.0.1:1/", "BadRequest.InputDownloadFailed"),
+        ("me", "http://127.0.0.2:1/", "not at a public address"),
+    ],
+)
+def test_errors_of_the_enrollment(
+    service: VoiceEnrollmentService, prefix: str, url: str, message: str
+) -> None:
+    with pytest.raises(VoiceEnrollmentException) as caught:
+        service.create_voice("cosyvoice-v2", prefix, url)
+    assert message in str(caught.value)
