@@ -21,6 +21,7 @@ from server.endpoints import (
     dashscope,
     dashscope_enrollment,
     dashscope_http,
+    nls_async,
     nls_rest,
     openai_models,
     openai_refusal,
@@ -40,10 +41,12 @@ from server.metrics import Metrics
 from server.model_kinds import model_spec
 from server.pool.options import ModelSpec, PoolOptions
 from server.pool.pool import WorkerPool
+from server.protocols.nls_async import render_notice
 from server.recognizer_kinds import NONE, recognizer_spec
 from server.settings import Settings
 from server.speech import normalizer
 from server.speech.cloning import VoiceCloning
+from server.speech.jobs.service import LongTexts
 from server.speech.previews import PreviewShelf
 from server.speech.recognition import RecognitionService
 from server.speech.service import SpeechService
@@ -81,6 +84,7 @@ def build_app(settings: Settings) -> Starlette:
         metrics=metrics,
         log_texts=settings.log_texts,
     )
+    fetcher = Fetcher(settings.fetch_networks)
     services = Services(
         settings=settings,
         authenticator=Authenticator(settings.tokens, accounts),
@@ -98,7 +102,17 @@ def build_app(settings: Settings) -> Starlette:
             timeout_s=settings.worker_start_timeout_s + _ENROLL_TIMEOUT_S,
         ),
         recognition=recognition,
-        fetcher=Fetcher(settings.fetch_networks),
+        fetcher=fetcher,
+        long_texts=LongTexts(
+            settings,
+            pool,
+            speech,
+            accounts=accounts,
+            fetcher=fetcher,
+            metrics=metrics,
+            protocol=nls_async.PROTOCOL,
+            render_notice=render_notice,
+        ),
     )
     app = Starlette(
         routes=_routes(),
@@ -135,6 +149,8 @@ def _routes() -> list[BaseRoute]:
         ),
         Route(dashscope_http.FILES_PATH + "{name}", dashscope_http.spoken_file),
         Route("/stream/v1/tts", nls_rest.synthesize, methods=["GET", "POST"]),
+        Route(nls_async.PATH, nls_async.long_text, methods=["GET", "POST", "DELETE"]),
+        Route(nls_async.FILES_PATH + "{name}", nls_async.long_text_file),
         Route("/stream/v1/tts/voices", voices.list_voices),
         Route("/stream/v1/tts/voices/info", voices.voice_info),
         Route("/stream/v1/tts/voices/refresh", voices.refresh_voices, methods=["GET", "POST"]),
@@ -202,7 +218,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     grammars = asyncio.create_task(asyncio.to_thread(_load_grammars))
     checks = asyncio.create_task(services.speech.check_settings())
     try:
-        async with services.accounts.open():
+        async with services.accounts.open(), services.long_texts.open():
             yield
     finally:
         await grammars

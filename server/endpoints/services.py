@@ -14,6 +14,7 @@ from server.metrics import Metrics
 from server.pool.pool import WorkerPool
 from server.settings import Settings
 from server.speech.cloning import VoiceCloning
+from server.speech.jobs.service import LongTexts
 from server.speech.previews import PreviewShelf
 from server.speech.recognition import RecognitionService
 from server.speech.service import SpeechService
@@ -46,6 +47,7 @@ class Services:
     cloning: VoiceCloning
     recognition: RecognitionService
     fetcher: Fetcher
+    long_texts: LongTexts
     conversations: set[Conversation] = field(default_factory=set)
     draining: bool = False
 

@@ -137,10 +137,12 @@ class JobStore:
             )
             return changed.rowcount > 0
 
-    def segment_failed(self, job_id: str) -> None:
-        """Count a failure of the next segment."""
+    def segment_failed(self, job_id: str) -> int:
+        """Count a failure of the next segment; how many there are in a row."""
         with self._writing() as connection:
             connection.execute("UPDATE job SET failures = failures + 1 WHERE id = ?", (job_id,))
+        job = self.find(job_id)
+        return 0 if job is None else job.failures
 
     def forget_after(self, job_id: str, samples: int) -> None:
         """Speak again what lies, or begins, beyond so many samples of the recording."""
@@ -189,11 +191,12 @@ class JobStore:
         Whoever takes it and dies has tried: it is due again after the wait that follows, or never,
         when all waits are used up.
         """
+        due = "SELECT id, notices FROM job WHERE notice_due_s <= ? ORDER BY notice_due_s LIMIT 1"
+        if not self._read(due, now_s):
+            # Usually; and it costs no lock.
+            return None
         with self._writing() as connection:
-            row = connection.execute(
-                "SELECT id, notices FROM job WHERE notice_due_s <= ? ORDER BY notice_due_s LIMIT 1",
-                (now_s,),
-            ).fetchone()
+            row = connection.execute(due, (now_s,)).fetchone()
             if row is None:
                 return None
             job_id, notices = row

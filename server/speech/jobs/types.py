@@ -49,24 +49,30 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobOrder:
-    """What somebody wants spoken, checked."""
+class JobRequest:
+    """Who wants something spoken, and how."""
 
     id: str
     """Random: whoever knows it has been told."""
     request_id: str
     tenant: str
     options: SpeechOptions
+    base_url: str
+    """Where the client reached the server, without a slash at the end."""
+    notify_url: str = ""
+    """Who is told of the end; empty for nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOrder(JobRequest):
+    """A request that was checked."""
+
     voice: str
     """What always names it in the catalog."""
     model: str
     sample_rate_hz: int
     """The model's."""
     characters: int
-    base_url: str
-    """Where the client reached the server, without a slash at the end."""
-    notify_url: str
-    """Who is told of the end; empty for nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
