@@ -157,15 +157,15 @@ class Settings(BaseSettings):
     max_sessions_per_token: int = Field(default=0, ge=0)
     max_queued_segments: int = Field(default=512, ge=1)
     max_connections: int = Field(default=1024, ge=1)
-
-    # --- How long ---
-    linger_ms: int = Field(default=300, ge=0, le=60_000)
-    idle_timeout_s: float = Field(default=12.0, ge=0)
     max_jobs: int = Field(default=2, ge=1, le=64)
     """Long texts that are spoken into files at once, if listeners leave room."""
     max_jobs_per_token: int = Field(default=100, ge=0)
     """Long texts that are not finished."""
     job_files_max_bytes: int = Field(default=10 << 30, ge=1)
+
+    # --- How long ---
+    linger_ms: int = Field(default=300, ge=0, le=60_000)
+    idle_timeout_s: float = Field(default=12.0, ge=0)
     text_timeout_s: float = Field(default=60.0, ge=0)
     send_timeout_s: float = Field(default=60.0, gt=0)
     drain_timeout_s: float = Field(default=30.0, ge=0)
