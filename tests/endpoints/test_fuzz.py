@@ -57,6 +57,15 @@ class ProtocolMachine(RuleBasedStateMachine):
     def start_plainly(self) -> None:
         self.send("StartSynthesis", {"voice": "sine"})
 
+    @rule(
+        namespace=st.sampled_from(["SpeechSynthesizer", "SpeechLongSynthesizer"]),
+        text=TEXTS,
+        parameters=PARAMETERS,
+    )
+    def start_with_all_text(self, namespace: str, text: str, parameters: dict[str, Any]) -> None:
+        payload = {"voice": "sine", "text": text, **parameters}
+        self.send("StartSynthesis", payload, namespace=namespace)
+
     @rule(text=TEXTS)
     def run(self, text: str) -> None:
         self.send("RunSynthesis", {"text": text})
@@ -68,6 +77,10 @@ class ProtocolMachine(RuleBasedStateMachine):
     @rule(payload=st.sampled_from([None, {}, {"cancel": True}, {"cancel": "yes"}]))
     def stop(self, payload: Any) -> None:
         self.send("StopSynthesis", payload)
+
+    @rule(payload=st.sampled_from([None, {"cancel": True}]))
+    def stop_at_once(self, payload: Any) -> None:
+        self.send("StopSynthesis", payload, namespace="SpeechSynthesizer")
 
     @rule(payload=JSON_VALUES)
     def run_with_anything(self, payload: Any) -> None:
