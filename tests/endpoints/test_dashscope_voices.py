@@ -13,7 +13,6 @@ import httpx
 import numpy as np
 import pytest
 from clone_model import pitch_of, recording, syllables, wav_file
-from flowing import eventually
 from recording_host import RecordingHost, enrolling_server
 from server_process import ServerProcess
 
@@ -322,16 +321,14 @@ def test_a_text_is_needed_where_nobody_takes_dictation(tmp_path: Path, low: str)
 async def test_a_client_that_leaves_gets_no_voice(tmp_path: Path) -> None:
     with RecordingHost() as host, enrolling_server(tmp_path) as server:
         url = host.put("held", recording(300))
-        given = {"target_model": "m", "prefix": "p", "url": url}
+        given = {"target_model": "m", "prefix": "p", "url": url, "text": "One two three four."}
         body = {"model": "voice-enrollment", "input": {"action": "create_voice", **given}}
         async with httpx.AsyncClient() as client:
             with pytest.raises(httpx.ReadTimeout):
                 await client.post(f"http://{server.address}{PATH}", json=body, timeout=1.0)
         assert host.asked.is_set()
         host.released.set()
-        enrollment = Enrollment(server)
-        # Its place is free again, and the drain waits for nobody.
-        await eventually(lambda: enrollment.output("list_voice")["voice_list"] == [])
+        # A server that ends finishes the voices in hand: it would be there afterwards.
         server.terminate()
         assert server.wait() == 0
     assert not list((tmp_path / "data").glob("voices/clone-*"))
