@@ -85,7 +85,7 @@ class Metrics:
             "model_incidents", "What models' own guards have met.", ["model", "name"]
         )
         self._active = self._gauge("active_sessions", "Tasks under way.")
-        self._connections = self._gauge("connections", "Open WebSocket connections.")
+        self._connections = self._gauge("connections", "Open WebSocket and Wyoming connections.")
 
     # --- What sessions and endpoints tell ----------------------------------------------------
 

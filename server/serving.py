@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from server import limits
 from server.connections import BoundedHttpProtocol, ConnectionBounds, allow_open_files
 from server.endpoints.services import Services
+from server.endpoints.wyoming_listener import WyomingListener
 from server.errors import ErrorCode, SpeechError
 from server.handshake import FirstKeyProtocol
 from server.settings import Settings
@@ -40,16 +41,23 @@ class Server(uvicorn.Server):
 
     Args:
         on_started: called when the server takes connections.
+        wyoming: bound to Home Assistant's port, if it shall be served.
     """
 
     def __init__(
-        self, app: Starlette, settings: Settings, *, on_started: Callable[[], None]
+        self,
+        app: Starlette,
+        settings: Settings,
+        *,
+        on_started: Callable[[], None],
+        wyoming: socket.socket | None = None,
     ) -> None:
         super().__init__(_config(self._answer, settings))
         self._app = app
         self._services: Services = app.state.services
         self._settings = settings
         self._on_started = on_started
+        self._wyoming = _wyoming(wyoming, self._services, settings)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._signals = 0
         self._ending: asyncio.Task[None] | None = None
@@ -61,10 +69,13 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then tell."""
-        allow_open_files(_max_sockets(self._settings) + limits.OTHER_OPEN_FILES)
+        others = self._settings.max_connections if self._wyoming is not None else 0
+        allow_open_files(_max_sockets(self._settings) + others + limits.OTHER_OPEN_FILES)
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self.started and not self.should_exit:
+            if self._wyoming is not None:
+                await self._wyoming.open()
             self._on_started()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,6 +129,9 @@ class Server(uvicorn.Server):
 
         uvicorn would cancel their handlers instead, and log each with a traceback.
         """
+        if self._wyoming is not None:
+            # Before the lifespan ends: its conversations need the pool.
+            await self._wyoming.close(self._close_timeout_s)
         loop = asyncio.get_running_loop()
         self._dropping = loop.call_later(self._close_timeout_s, self._drop_connections)
         await super().shutdown(sockets)
@@ -132,6 +146,15 @@ class Server(uvicorn.Server):
     def _cancel_handlers(self) -> None:
         for task in list(self.server_state.tasks):
             task.cancel()
+
+
+def _wyoming(
+    sock: socket.socket | None, services: Services, settings: Settings
+) -> WyomingListener | None:
+    address = settings.wyoming_address
+    if sock is None or address is None:
+        return None
+    return WyomingListener(sock, services, named=bool(address.host))
 
 
 def _max_sockets(settings: Settings) -> int:

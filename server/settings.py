@@ -32,6 +32,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from server.wyoming_address import WyomingAddress
+
 PREFIX = "COSYSTREAM_"
 CONFIG_VARIABLE = "COSYSTREAM_CONFIG"
 SECRETS_VARIABLE = "COSYSTREAM_SECRETS_DIR"
@@ -124,6 +126,8 @@ class Settings(BaseSettings):
     tls_certificate: str = ""
     tls_key: str = ""
     cors_origins: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    wyoming: str = ""
+    """Home Assistant's protocol: `on`, or an address of its own; see `WyomingAddress`."""
 
     # --- What to host ---
     models: list[ModelSettings] = Field(
@@ -193,6 +197,15 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is no path such as '/speech'")
         return f"/{path}"
 
+    @field_validator("wyoming", mode="before")
+    @classmethod
+    def _is_an_address(cls, value: object) -> object:
+        # TOML has true, and the command line a flag; a number is a port.
+        text = str(value) if isinstance(value, bool | int) else value
+        if isinstance(text, str):
+            WyomingAddress.parse(text)
+        return text
+
     @field_validator("fetch_networks")
     @classmethod
     def _are_networks(cls, value: list[str]) -> list[str]:
@@ -216,6 +229,11 @@ class Settings(BaseSettings):
         if self.recognizer.name in {model.name for model in self.models}:
             raise ValueError(f"the recognizer's name, {self.recognizer.name}, is a model's too")
         return self
+
+    @property
+    def wyoming_address(self) -> WyomingAddress | None:
+        """Where Wyoming listens, None if it does not."""
+        return WyomingAddress.parse(self.wyoming)
 
     @property
     def data_path(self) -> Path:

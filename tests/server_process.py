@@ -96,6 +96,14 @@ class ServerProcess:
         ]
         return sum(float(value) for key, value in samples if all(one in key for one in wanted))
 
+    def announced(self, name: str) -> str:
+        """What stands behind this name on standard output, after its first address."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.split()[:1] == [name.encode()]:
+                return line.split()[1].decode()
+        raise AssertionError(f"{name} was not announced")
+
     def terminate(self) -> None:
         self._process.send_signal(signal.SIGTERM)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import shutil
@@ -26,6 +27,7 @@ def serve(
     port: int | None = None,
     model: Annotated[list[str] | None, Parameter(negative="")] = None,
     token: Annotated[list[str] | None, Parameter(negative="")] = None,
+    wyoming: Annotated[bool | str | None, Parameter(negative="")] = None,
     log_level: str | None = None,
 ) -> int:
     """Start the server. Every setting has an environment variable too; see docs/operations.md.
@@ -37,6 +39,8 @@ def serve(
             directory of any CosyVoice checkpoint, espeak, or package.module:Class. May be repeated;
             without any, the settings decide, and else it is espeak.
         token: A token that clients must show. May be repeated. Without any, everybody may speak.
+        wyoming: Serve Home Assistant too, on port 10200 of the same host, or on HOST:PORT. Its
+            protocol has no tokens: where some are needed, HOST:PORT must be written out.
         log_level: debug, info, warning or error.
     """
     # A stop that comes while libraries are still imported is a stop like any other.
@@ -45,7 +49,12 @@ def serve(
 
     try:
         settings = Settings.load(
-            host=host, port=port, models=_models(model), tokens=token, log_level=log_level
+            host=host,
+            port=port,
+            models=_models(model),
+            tokens=token,
+            wyoming=wyoming,
+            log_level=log_level,
         )
         logs.configure(settings.log_level, settings.log_format)
         for warning in unknown_keys():
@@ -61,29 +70,66 @@ def _run(settings: Settings) -> int:
     from server.serving import Server  # noqa: PLC0415
 
     _check_tls(settings)
-    # Before any worker is started: a port that is taken is the commonest mistake.
-    sock = _listen(settings)
-    with sock:
+    with contextlib.ExitStack() as sockets:
+        # Before any worker is started: a port that is taken is the commonest mistake.
+        sock = sockets.enter_context(_listen(settings.host, settings.port, "--port"))
+        wyoming_sock = _listen_for_wyoming(settings)
+        if wyoming_sock is not None:
+            sockets.enter_context(wyoming_sock)
         app = build_app(settings)
         guarded = app.state.services.authenticator.required
         if not guarded:
             _warn_if_open(sock)
+        if wyoming_sock is not None:
+            _check_wyoming(settings, wyoming_sock, guarded=guarded)
         server = Server(
-            app, settings, on_started=lambda: _announce(settings, sock, guarded=guarded)
+            app,
+            settings,
+            on_started=lambda: _announce(settings, sock, guarded=guarded, wyoming=wyoming_sock),
+            wyoming=wyoming_sock,
         )
         server.run(sockets=[sock])
     return 0 if server.started else 1
 
 
+def _listen_for_wyoming(settings: Settings) -> socket.socket | None:
+    address = settings.wyoming_address
+    if address is None:
+        return None
+    return _listen(address.host or settings.host, address.port, "--wyoming HOST:PORT")
+
+
+def _check_wyoming(settings: Settings, sock: socket.socket, *, guarded: bool) -> None:
+    """See that nobody is let in by mistake: this protocol has no place for a key.
+
+    Raises:
+        SettingsError: others need a key, and nobody has said that these do not.
+    """
+    address = settings.wyoming_address
+    if guarded and not (address and address.host):
+        raise SettingsError(
+            "wyoming: tokens or keys are needed here, and Home Assistant's protocol has none; "
+            "if whoever reaches it may speak, write its address out: --wyoming HOST:PORT"
+        )
+    if not _is_loopback(sock):
+        _log.warning(
+            "everybody who reaches this address may speak: Wyoming has no keys",
+            address=_shown(sock),
+        )
+
+
 def _warn_if_open(sock: socket.socket) -> None:
     """Say that nobody is kept out, where others than this machine's own can come."""
-    address = ipaddress.ip_address(sock.getsockname()[0].partition("%")[0])
-    if not address.is_loopback:
+    if not _is_loopback(sock):
         _log.warning(
             "everybody who reaches this address may speak; make a key (cosystream keys add NAME), "
             "or set tokens",
-            address=str(address),
+            address=sock.getsockname()[0],
         )
+
+
+def _is_loopback(sock: socket.socket) -> bool:
+    return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def _check_tls(settings: Settings) -> None:
@@ -114,23 +160,24 @@ def _check_tls(settings: Settings) -> None:
         ) from None
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """The listening socket.
+def _listen(host: str, port: int, option: str) -> socket.socket:
+    """A bound socket; `option` says how to choose another address.
 
     Raises:
         SettingsError: the address cannot be listened on.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         sock = socket.socket(family, kind, protocol)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
     except OSError as error:
-        where = f"{settings.host} port {settings.port}"
-        advice = " (another server? choose one with --port)" if settings.port else ""
-        raise SettingsError(f"cannot listen on {where}: {error.strerror}{advice}") from None
+        advice = f" (another server? choose one with {option})" if port else ""
+        raise SettingsError(
+            f"cannot listen on {host} port {port}: {error.strerror}{advice}"
+        ) from None
     return sock
 
 
@@ -153,7 +200,13 @@ def _default_name(kind: str) -> str:
     return kind.rpartition(":")[2].lower()
 
 
-def _announce(settings: Settings, sock: socket.socket, *, guarded: bool) -> None:
+def _announce(
+    settings: Settings,
+    sock: socket.socket,
+    *,
+    guarded: bool,
+    wyoming: socket.socket | None = None,
+) -> None:
     """Say on standard output where to go, once the port is open."""
     port = sock.getsockname()[1]
     host = settings.host if settings.host not in {"0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104
@@ -170,9 +223,15 @@ def _announce(settings: Settings, sock: socket.socket, *, guarded: bool) -> None
         f"  Qiniu      http{secure}://{base}/v1/voice/tts",
         f"  voices     http{secure}://{base}/stream/v1/tts/voices",
         f"  metrics    http{secure}://{base}/metrics",
+        *([f"  Wyoming    {_shown(wyoming)}"] if wyoming is not None else []),
         f'  try        {_own_command()} say{url}{token} "你好，很高兴认识你。"',
     ]
     _print("\n".join(lines))
+
+
+def _shown(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _titled(model: ModelSettings) -> str:
