@@ -18,11 +18,15 @@ _OLD_NORM = (".weight_g", ".weight_v")
 _MOST_NAMED = 4
 
 
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+def read_tensors(path: Path, *, double: tuple[str, ...] = ()) -> dict[str, torch.Tensor]:
     """The tensors of llm.pt, flow.pt or hift.pt, mapped into memory; no code of the file is run.
 
     Names are those of upstream's modules: a prefix that training leaves is gone, and weight norm is
     resolved (`conv.weight` instead of its direction and its length).
+
+    Args:
+        path: of the file.
+        double: beginnings of names that become float64, before weight norm is resolved.
 
     Raises:
         CheckpointError: it is no such file.
@@ -44,7 +48,8 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     }
     if not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise CheckpointError(f"{path}: holds more than weights; fetch it again")
-    return _without_weight_norm(tensors)
+    precise = {name: value.double() for name, value in tensors.items() if name.startswith(double)}
+    return _without_weight_norm(tensors | precise)
 
 
 def _without_weight_norm(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

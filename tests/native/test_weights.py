@@ -77,3 +77,12 @@ def test_weights_that_do_not_fit(change: dict[str, torch.Tensor | None], message
     tensors = {name: tensor for name, tensor in given.items() if tensor is not None}
     with pytest.raises(CheckpointError, match=message):
         fill(nn.Linear(2, 3), tensors, Path("llm.pt"))
+
+
+def test_weight_norm_in_double_precision(tmp_path: Path) -> None:
+    conv = nn.utils.parametrizations.weight_norm(nn.Conv1d(2, 3, 5))
+    torch.save(
+        {f"pitch.{name}": value for name, value in conv.state_dict().items()}, tmp_path / "a"
+    )
+    weight = read_tensors(tmp_path / "a", double=("pitch.",))["pitch.weight"]
+    assert torch.equal(weight, conv.double().weight)

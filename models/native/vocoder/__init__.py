@@ -1,0 +1,1 @@
+"""The batched vocoder: `HiFTGenerator` of version 2 and `CausalHiFTGenerator` of version 3."""
