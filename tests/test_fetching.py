@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import pytest
 
 from server.errors import SpeechError
-from server.fetching import Fetcher, Limits
+from server.fetching import Fetcher, FetchError, Limits
 
 LIMITS = Limits(max_bytes=1000, timeout_s=5.0, content_types=("audio/",))
 LOOPBACK = ("127.0.0.0/8",)
@@ -182,3 +182,73 @@ async def test_a_body_that_never_ends_is_given_up() -> None:
 def test_a_network_that_is_none_is_an_error() -> None:
     with pytest.raises(ValueError, match="does not appear"):
         Fetcher(["somewhere"])
+
+
+# --- Posting --------------------------------------------------------------------------------
+
+
+async def test_json_is_posted_to_the_address_that_was_checked() -> None:
+    received: list[str] = []
+
+    async def answer(head: str, writer: asyncio.StreamWriter) -> None:
+        received.append(head)
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await writer.drain()
+
+    async with http_server(answer) as place:
+        port = place.rpartition(":")[2]
+        fetcher = Fetcher(LOOPBACK, resolve=names(told_example="127.0.0.1"))
+        await fetcher.post(f"http://told.example:{port}/x?y", b"{}", timeout_s=5.0)
+    assert received[0].startswith("POST /x?y HTTP/1.1\r\n")
+    assert f"host: told.example:{port}\r\n" in received[0].lower()
+    assert "content-type: application/json\r\n" in received[0].lower()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (replies("500 Broken"), "answers with HTTP 500"),
+        (replies("302 Found\r\nLocation: /again"), "answers with HTTP 302"),
+        (replies("nonsense"), "cannot be reached"),
+    ],
+)
+async def test_a_post_that_is_not_taken(answer: Answer, message: str) -> None:
+    async with http_server(answer) as place:
+        with pytest.raises(FetchError, match=message):
+            await Fetcher(LOOPBACK).post(f"http://{place}/", b"", timeout_s=5.0)
+
+
+async def test_a_post_that_is_not_answered_is_given_up() -> None:
+    async def wait(_: str, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.5)
+
+    async with http_server(wait) as place:
+        with pytest.raises(FetchError, match=r"within 0\.1 s"):
+            await Fetcher(LOOPBACK).post(f"http://{place}/", b"", timeout_s=0.1)
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", "169.254.169.254", "::1", "8.8.8.8 127.0.0.1"])
+async def test_nothing_is_posted_inside(address: str) -> None:
+    fetcher = Fetcher(resolve=names(evil_example=address))
+    with pytest.raises(FetchError, match="not at a public address"):
+        await fetcher.post("http://evil.example/", b"", timeout_s=5.0)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["8.8.8.8", "127.0.0.1", "127.1", "2130706433", "0x7f000001", "0X7F.1.", "[::1]", "[2606::1]"],
+)
+def test_a_host_that_is_an_address_is_refused_before_anybody_is_asked(host: str) -> None:
+    with pytest.raises(FetchError, match="must name its host"):
+        Fetcher(["10.0.0.0/8"]).check(f"http://{host}/")
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://a.b/", "http://a:b@c.d/", "http://[::1"])
+def test_what_is_no_web_address_is_not_posted_to(url: str) -> None:
+    with pytest.raises(FetchError):
+        Fetcher().check(url)
+
+
+@pytest.mark.parametrize("url", ["http://10.1.2.3:99/a", "https://a.example/", "http://4.you/"])
+def test_names_and_addresses_of_allowed_networks_pass(url: str) -> None:
+    Fetcher(["10.0.0.0/8"]).check(url)

@@ -31,7 +31,7 @@ from server.speech.spoken_files import SpokenFiles
 from server.speech.voices import VoiceCatalog, VoiceEntry
 
 _TURN_S = 10.0
-_POLL_S = 2.0
+_POLL_S = 1.0
 """How often a look is taken at what other servers left, or what is due."""
 _CLEANING_INTERVAL_S = 600.0
 _log = structlog.get_logger(__name__)

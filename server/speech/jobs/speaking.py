@@ -23,7 +23,7 @@ from server.speech.utterance import Utterance
 from server.speech.voices import VoiceEntry
 
 MAX_FAILURES = 4
-"""Tries of one segment; the pool tries again by itself when a worker dies."""
+"""Tries of one segment."""
 _BACKOFF_S = 0.5
 """Before the second try of a segment; doubled before each further one."""
 _ROOM_POLL_S = 0.1
