@@ -115,7 +115,8 @@ export function sections(document) {
  * The pieces of a text of the document: its paragraphs and lists, with code and links within.
  *
  * @param {string} text what we use of CommonMark
- * @returns {{list: boolean, items: {kind: "text" | "code" | "link", text: string, url?: string}[][]}[]}
+ * @typedef {{kind: "text" | "code" | "link", text: string, url?: string}} Span
+ * @returns {{list: boolean, items: Span[][]}[]}
  */
 export function blocks(text) {
   return text

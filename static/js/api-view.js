@@ -53,10 +53,11 @@ export class ApiView {
 
   /** A protocol with its operations. */
   section({ tag, operations }) {
-    const more = element("a", { href: tag.externalDocs.url, ...LINK, dataset: { i18n: "api.more" } });
+    const { url } = tag.externalDocs;
+    const more = element("a", { href: url, ...LINK, dataset: { i18n: "api.more" } });
     return element(
       "section",
-      {},
+      { lang: "en" },
       element("h2", {}, tag.name),
       ...prose(tag.description),
       element("p", {}, more),
@@ -147,7 +148,7 @@ export class ApiView {
       this.#heading("api.replies"),
       element(
         "div",
-        { className: "table" },
+        { className: "table replies" },
         element("table", {}, element("tbody", {}, ...lines)),
       ),
     ];
@@ -188,7 +189,7 @@ export class ApiView {
         element("code", {}, name),
         required ? this.#needed() : null,
       ),
-      element("td", {}, type, element("span", { className: "facts" }, kept)),
+      element("td", {}, type, element("span", { className: "facts default" }, kept)),
       element(
         "td",
         {},

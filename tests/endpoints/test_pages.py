@@ -12,7 +12,8 @@ import pytest
 from server_process import ServerProcess
 
 STATIC = Path(__file__).parent.parent.parent / "static"
-PATHS = ["/", "/ws/v1/tts/test"]
+PATHS = ["/", "/ws/v1/tts/test", "/docs"]
+PAGES = ["index.html", "docs.html"]
 MODULES = sorted(path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*.js"))
 
 
@@ -69,8 +70,9 @@ def test_nothing_may_be_loaded_from_elsewhere(sine_server: ServerProcess, path: 
     assert response.headers["cache-control"] == "no-cache"
 
 
-def test_the_page_keeps_its_own_rules() -> None:
-    html = (STATIC / "index.html").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_keeps_its_own_rules(name: str) -> None:
+    html = (STATIC / name).read_text(encoding="utf-8")
     assert not re.findall(r"<script(?![^>]*\bsrc=)", html)
     assert not re.findall(r"<style|\sstyle=|\son[a-z]+=", html)
     assert not re.findall(r'(?:src|href)="(?:https?:)?//(?!github\.com/cosystream)', html)

@@ -321,7 +321,7 @@ export const en = {
   "api.repository": "Guides",
   "api.contents": "Endpoints",
   "api.loading": "loading …",
-  "api.more": "All that is said of it",
+  "api.more": "The guide",
   "api.also": "Also at",
   "api.public": "Needs no token.",
   "api.parameters": "Parameters",

@@ -301,7 +301,7 @@ export const zh = {
   "api.repository": "指南",
   "api.contents": "接口",
   "api.loading": "正在加载……",
-  "api.more": "详细说明",
+  "api.more": "使用说明",
   "api.also": "也可通过",
   "api.public": "无需令牌。",
   "api.parameters": "参数",
