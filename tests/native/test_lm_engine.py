@@ -21,7 +21,7 @@ from models.native.lm.model import LmModel, load_lm
 from models.native.lm.sampling import RasSampler
 from models.native.lm.sequence import LmLimits, SequenceState, TextLayout
 from models.native.lm.session import LmSession
-from models.native.lm.shapes import BatchShapes, at_least
+from models.native.lm.shapes import BatchShapes, at_least, at_most
 from models.native.lm.step import Column, LmStep
 
 MAX_LENGTH = 320
@@ -185,6 +185,7 @@ def test_shapes() -> None:
     assert list(BatchShapes.coarse(100).keys) == [100]
     assert list(BatchShapes.fine(130).keys) == [64, 128, 130]
     assert [at_least(coarse.rows, n) for n in (1, 3, 64, 65, 500)] == [1, 4, 64, 96, 128]
+    assert [at_most(coarse.rows, n) for n in (0, 1, 3, 64, 500)] == [0, 1, 2, 64, 128]
 
 
 class Calls:
@@ -231,6 +232,20 @@ def test_turns_of_text_are_read_together(model: LmModel, monkeypatch: pytest.Mon
     calls = Calls(engine, monkeypatch)
     engine.tick(sessions)
     assert calls.shapes == [(8, 8, 256)]
+
+
+def test_turns_of_text_that_come_first_leave_room_for_a_prompt(
+    model: LmModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = BatchShapes.coarse(MAX_LENGTH)
+    engine = LmEngine(model, n_slots=8, max_length=MAX_LENGTH, shapes=shapes)
+    short = [told(engine, Speech(seed, 3)) for seed in range(3)]
+    long = told(engine, Speech(9, 280))
+    calls = Calls(engine, monkeypatch)
+    engine.tick([*short, long])
+    n_short = 8 if model.spec.version == 2 else 16
+    assert calls.shapes == [(4, n_short, 256), (1, 128, 256)]
+    assert long.n_positions == 128
 
 
 def test_the_first_given_are_read_first(model: LmModel) -> None:
@@ -357,13 +372,13 @@ def test_what_is_no_number_ends_its_session_only(
 ) -> None:
     """And leaves nothing in the slot that would spoil the next one's."""
     engine = LmEngine(model, n_slots=2, max_length=MAX_LENGTH)
-    good, bad = told(engine, Speech(1, 5)), told(engine, Speech(2, 5))
+    good, bad = told(engine, Speech(1, 5)), told(engine, Speech(2, 40))
     tokens = [event.token for event in engine.tick([good])]
     embed = LmModel.embed
 
     def spoiled(self: LmModel, ids: torch.Tensor) -> torch.Tensor:
         embeddings = embed(self, ids)
-        return torch.where(ids.unsqueeze(-1) == text(5, 2)[3], torch.nan, embeddings)
+        return torch.where(ids.unsqueeze(-1) == text(40, 2)[33], torch.nan, embeddings)
 
     with monkeypatch.context() as patch:
         patch.setattr(LmModel, "embed", spoiled)

@@ -21,7 +21,7 @@ from models.native.lm.model import LmModel
 from models.native.lm.sampling import NOT_FINITE, NOT_FORCED, RasSampler
 from models.native.lm.sequence import LmLimits, LmPrompt, SequenceState, TextLayout, TokenSequence
 from models.native.lm.session import LmSession
-from models.native.lm.shapes import BatchShapes, at_least
+from models.native.lm.shapes import BatchShapes, at_least, at_most
 from models.native.lm.step import Column, LmStep
 
 _NO_LIMITS_GIVEN = LmLimits()
@@ -145,16 +145,18 @@ class LmEngine:
 
     def _calls(self, waiting: Iterable[tuple[LmSession, Sequence[int]]]) -> Iterator[_Call]:
         """Rows of about the same length together; pieces of text as far as a tick goes."""
-        longest = self._shapes.inputs[-1]
+        shapes = self._shapes.inputs
         groups: dict[int, list[tuple[LmSession, Sequence[int]]]] = {}
-        n_read = 0
+        n_left = shapes[-1]
         for session, inputs in waiting:
-            size = at_least(self._shapes.inputs, len(inputs))
+            size = at_least(shapes, len(inputs))
             if size > 1:
-                if n_read and n_read + size > longest:
+                # A smaller piece is better than none: others might always come first.
+                size = min(size, at_most(shapes, n_left))
+                if size <= 1:
                     continue
-                n_read += size
-            groups.setdefault(size, []).append((session, inputs[:longest]))
+                n_left -= size
+            groups.setdefault(size, []).append((session, inputs[:size]))
         most_rows = self._shapes.rows[-1]
         for size in sorted(groups):
             group = groups[size]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -50,3 +50,9 @@ class BatchShapes:
 def at_least(sizes: Sequence[int], n: int) -> int:
     """The smallest size that holds `n`; the largest, if none does."""
     return sizes[min(bisect_left(sizes, n), len(sizes) - 1)]
+
+
+def at_most(sizes: Sequence[int], n: int) -> int:
+    """The largest size that `n` holds; 0, if it holds none."""
+    fitting = bisect_right(sizes, n)
+    return sizes[fitting - 1] if fitting else 0
