@@ -21,7 +21,10 @@ from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, Synthesize
 from wyoming_client import WyomingClient, port_of, wait_closed_quietly
 
 from server import keys
+from server.app import build_app
+from server.endpoints.wyoming_listener import WyomingListener
 from server.keys import KeyStore
+from server.settings import Settings
 
 pytestmark = pytest.mark.anyio
 SINE = ("--model", "sine=sine_model:SineModel")
@@ -286,3 +289,18 @@ async def test_what_does_not_end_is_told(tmp_path: Path, signals: int) -> None:
             await client.until("synthesize-stopped")
             await client.until_closed()
         assert await asyncio.to_thread(process.wait) == 0
+
+
+async def test_who_does_not_end_by_itself_is_dropped(tmp_path: Path) -> None:
+    services = build_app(Settings(data_directory=str(tmp_path))).state.services
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        listener = WyomingListener(sock, services, named=True)
+        await listener.open()
+        async with WyomingClient(sock.getsockname()[1]) as client:
+            await client.send(Ping())
+            await client.until("pong")
+            assert len(services.conversations) == 1
+            await listener.close(0.01)
+            assert not services.conversations
+            await wait_closed_quietly(client)
+    services.speech.close()
