@@ -12,22 +12,14 @@ from server.endpoints.services import Services
 from server.errors import ErrorCode, SpeechError
 from server.fetching import FetchError
 from server.protocols import nls, nls_async, nls_rest
-from server.protocols.nls_async import FILES_PATH, PATH
+from server.protocols.nls_async import CONTENT_TYPES, FILES_PATH, PATH
 from server.speech.jobs.store import JobStoreError
 from server.speech.jobs.types import JobRequest
 from server.speech.types import AudioFormat
 
-__all__ = ["FILES_PATH", "PATH", "PROTOCOL", "long_text", "long_text_file"]
+__all__ = ["CONTENT_TYPES", "FILES_PATH", "PATH", "PROTOCOL", "long_text", "long_text_file"]
 
 PROTOCOL = "nls-async"
-CONTENT_TYPES = {
-    AudioFormat.PCM: "audio/pcm",
-    AudioFormat.WAV: "audio/wav",
-    AudioFormat.MP3: "audio/mpeg",
-    AudioFormat.OPUS: "audio/ogg",
-    AudioFormat.AAC: "audio/aac",
-    AudioFormat.FLAC: "audio/flac",
-}
 _METHODS = {"GET", "POST", "DELETE"}
 _CLIENT_CLOSED_REQUEST = 499
 _log = structlog.get_logger(__name__)

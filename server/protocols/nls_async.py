@@ -15,21 +15,29 @@ from server.errors import ErrorCode, SpeechError
 from server.protocols import nls, nls_rest
 from server.protocols.fields import Fields
 from server.protocols.nls_async_messages import (
-    Asking,
     AsyncParameters,
-    Failure,
-    Notice,
-    Progress,
-    Sentence,
-    Taken,
-    Taking,
+    TextFailure,
+    TextNotice,
+    TextProgress,
+    TextProgressReply,
+    TextSentence,
+    TextTaken,
+    TextTakenReply,
 )
 from server.protocols.nls_options import read_options, read_text
 from server.speech.jobs.types import Job, JobState
-from server.speech.types import SpeechOptions
+from server.speech.types import AudioFormat, SpeechOptions
 
 PATH = "/rest/v1/tts/async"
 FILES_PATH = PATH + "/files/"
+CONTENT_TYPES = {
+    AudioFormat.PCM: "audio/pcm",
+    AudioFormat.WAV: "audio/wav",
+    AudioFormat.MP3: "audio/mpeg",
+    AudioFormat.OPUS: "audio/ogg",
+    AudioFormat.AAC: "audio/aac",
+    AudioFormat.FLAC: "audio/flac",
+}
 SUCCESS = nls.SUCCESS
 _OK = 200
 _BAD_REQUEST = 400
@@ -108,12 +116,12 @@ def check_appkey(parameters: dict[str, Any], *, require_appkey: bool) -> None:
 def render_taken(task_id: str, request_id: str) -> bytes:
     """The reply to a text that was taken on."""
     return msgspec.json.encode(
-        Taking(
+        TextTakenReply(
             status=_OK,
             error_code=SUCCESS,
             error_message="SUCCESS",
             request_id=request_id,
-            data=Taken(task_id=task_id),
+            data=TextTaken(task_id=task_id),
         )
     )
 
@@ -126,16 +134,16 @@ def render_job(job: Job, *, base_url: str) -> tuple[int, bytes]:
     """
     if job.state is JobState.FAILED:
         code, text = _failed(job)
-        failure = Failure(
+        failure = TextFailure(
             error_message=text,
             error_code=code,
             request_id=job.order.request_id,
             url=PATH,
             status=_BAD_REQUEST,
-            data=Progress(task_id=job.id),
+            data=TextProgress(task_id=job.id),
         )
         return _BAD_REQUEST, msgspec.json.encode(failure)
-    reply = Asking(
+    reply = TextProgressReply(
         status=_OK,
         error_code=SUCCESS,
         error_message=_STATE_TEXTS[job.state],
@@ -149,7 +157,7 @@ def render_notice(job: Job) -> bytes:
     """What `notify_url` is told."""
     code, text = _failed(job) if job.state is JobState.FAILED else (SUCCESS, "SUCCESS")
     progress = _progress(job, job.order.base_url)
-    notice = Notice(
+    notice = TextNotice(
         data=progress,
         request_id=job.order.request_id,
         status=code,
@@ -159,15 +167,15 @@ def render_notice(job: Job) -> bytes:
     return msgspec.json.encode(notice)
 
 
-def _progress(job: Job, base_url: str) -> Progress:
+def _progress(job: Job, base_url: str) -> TextProgress:
     if job.state is not JobState.DONE:
-        return Progress(task_id=job.id)
-    return Progress(
+        return TextProgress(task_id=job.id)
+    return TextProgress(
         task_id=job.id,
         audio_address=f"{base_url}{FILES_PATH}{job.file_name}",
         notify_custom="",
         sentences=[
-            Sentence(text=one.text, begin_time=str(one.begin_ms), end_time=str(one.end_ms))
+            TextSentence(text=one.text, begin_time=str(one.begin_ms), end_time=str(one.end_ms))
             for one in job.sentences
         ],
     )
@@ -197,7 +205,7 @@ def render_failure(error: SpeechError, *, request_id: str) -> tuple[int, bytes]:
     """HTTP status and body of an error."""
     code, text = told(error)
     status = http_status(error.code)
-    failure = Failure(
+    failure = TextFailure(
         error_message=text, error_code=code, request_id=request_id, url=PATH, status=status
     )
     return status, msgspec.json.encode(failure)

@@ -65,13 +65,13 @@ class AsyncQuery(msgspec.Struct, frozen=True, kw_only=True):
     request_id: Annotated[str, Meta(description="Ignored.")] = ""
 
 
-class Taken(msgspec.Struct, kw_only=True):
+class TextTaken(msgspec.Struct, kw_only=True):
     """What is said of a text that was taken on."""
 
     task_id: str
 
 
-class Sentence(msgspec.Struct, kw_only=True):
+class TextSentence(msgspec.Struct, kw_only=True):
     """Where a sentence is heard."""
 
     text: str
@@ -79,7 +79,7 @@ class Sentence(msgspec.Struct, kw_only=True):
     end_time: str
 
 
-class Progress(msgspec.Struct, kw_only=True):
+class TextProgress(msgspec.Struct, kw_only=True):
     """How far a task is."""
 
     task_id: str
@@ -88,32 +88,32 @@ class Progress(msgspec.Struct, kw_only=True):
     ] = None
     notify_custom: Annotated[str | None, Meta(description="Null, in the end empty.")] = None
     sentences: Annotated[
-        list[Sentence] | msgspec.UnsetType,
+        list[TextSentence] | msgspec.UnsetType,
         Meta(description="When all is spoken; empty without `enable_subtitle`."),
     ] = msgspec.UNSET
 
 
-class Taking(msgspec.Struct, kw_only=True):
+class TextTakenReply(msgspec.Struct, kw_only=True):
     """The reply to a text."""
 
     status: int
     error_code: int
     error_message: str
     request_id: str
-    data: Taken
+    data: TextTaken
 
 
-class Asking(msgspec.Struct, kw_only=True):
+class TextProgressReply(msgspec.Struct, kw_only=True):
     """The reply to a question."""
 
     status: int
     error_code: int
     error_message: Annotated[str, Meta(description="`QUEUEING`, `RUNNING` or `SUCCESS`.")]
     request_id: str
-    data: Progress
+    data: TextProgress
 
 
-class Failure(msgspec.Struct, kw_only=True):
+class TextFailure(msgspec.Struct, kw_only=True):
     """The body of an error; `data` is there if it is the task that failed."""
 
     error_message: str
@@ -121,13 +121,13 @@ class Failure(msgspec.Struct, kw_only=True):
     request_id: str
     url: str
     status: Annotated[int, Meta(description="The HTTP status.")]
-    data: Progress | msgspec.UnsetType = msgspec.UNSET
+    data: TextProgress | msgspec.UnsetType = msgspec.UNSET
 
 
-class Notice(msgspec.Struct, kw_only=True):
+class TextNotice(msgspec.Struct, kw_only=True):
     """What is sent to `notify_url`."""
 
-    data: Progress
+    data: TextProgress
     request_id: str
     status: int
     error_code: int
