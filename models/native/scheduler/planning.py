@@ -1,0 +1,198 @@
+"""Who is served next.
+
+The order, of chunks as of steps: sessions that would run dry within a batch, by deadline; first
+chunks; all others by deadline. Among first chunks, and among those in no hurry, tenants take turns.
+While somebody waits for a first chunk, what is in no hurry waits too.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from models.native.scheduler.ahead import pause_of, resumes_at_s, token_lead_s
+from models.native.scheduler.hops import next_chunk
+from models.native.scheduler.views import (
+    GRID_TOKENS,
+    Chunk,
+    Costs,
+    Pause,
+    Plan,
+    Policy,
+    Session,
+    SessionId,
+)
+
+_HURRIED, _FIRST, _EASY = range(3)
+
+
+def plan(
+    now_s: float, sessions: Sequence[Session], costs: Costs, policy: Policy | None = None
+) -> Plan:
+    """What to compute next.
+
+    Args:
+        now_s: the clock, whose zero is that of all times here.
+        sessions: all that have not ended or been cancelled.
+        costs: of the device.
+        policy: of the operator.
+    """
+    policy = policy or Policy()
+    pauses = {session.id: pause_of(now_s, session, policy) for session in sessions}
+    drop = [session.id for session in sessions if _given_up(now_s, pauses[session.id], policy)]
+    served = [session for session in sessions if session.id not in drop]
+    planner = _Planner(now_s, served, pauses, costs, policy)
+    chunks, chunk_wake_s = planner.chunks()
+    step = planner.step()
+    wakes = [
+        pause.parked_since_s + policy.longest_parked_s
+        for session in served
+        if (pause := pauses[session.id]).parked_since_s is not None
+    ]
+    wakes += [] if chunk_wake_s is None else [chunk_wake_s]
+    return Plan(
+        step=step,
+        chunks=chunks,
+        pauses=pauses,
+        drop=drop,
+        wake_s=min(wakes, default=None),
+    )
+
+
+def _given_up(now_s: float, pause: Pause, policy: Policy) -> bool:
+    since_s = pause.parked_since_s
+    return since_s is not None and now_s - since_s >= policy.longest_parked_s
+
+
+class _Planner:
+    def __init__(
+        self,
+        now_s: float,
+        sessions: Sequence[Session],
+        pauses: dict[SessionId, Pause],
+        costs: Costs,
+        policy: Policy,
+    ) -> None:
+        self._now_s = now_s
+        self._sessions = sessions
+        self._pauses = pauses
+        self._costs = costs
+        self._policy = policy
+        self._awaited = any(not session.begun and session.decodable for session in sessions)
+
+    def step(self) -> list[SessionId]:
+        """Sessions of the next step of the language model."""
+        wanting = [
+            session
+            for session in self._sessions
+            if session.decodable and not self._pauses[session.id].tokens
+        ]
+        if self._awaited:
+            # A smaller step is a shorter one, and those with plenty in hand lose nothing.
+            plenty_s = self._policy.audio_ahead_s * self._policy.resume
+            wanting = [
+                session
+                for session in wanting
+                if not session.begun or token_lead_s(self._now_s, session) < plenty_s
+            ]
+        classes = {session.id: self._class(session, 0) for session in wanting}
+        return [session.id for session in _ordered(wanting, classes)][: self._policy.most_steps]
+
+    def chunks(self) -> tuple[list[Chunk], float | None]:
+        """The next batch, and when to look again if it is empty."""
+        found: dict[SessionId, Chunk] = {}
+        for session in self._sessions:
+            pause = self._pauses[session.id]
+            chunk = next_chunk(self._now_s, session, pause, self._costs, self._policy)
+            if chunk is not None:
+                found[session.id] = chunk
+        wanting = [session for session in self._sessions if session.id in found]
+        classes = {
+            session.id: self._class(session, found[session.id].n_tokens) for session in wanting
+        }
+        batch = self._batch(_ordered(wanting, classes), classes, found)
+        if batch:
+            return batch, None
+        return [], self._wake_s(wanting)
+
+    def _class(self, session: Session, n_tokens: int) -> int:
+        if not session.begun:
+            return _FIRST
+        return _HURRIED if self._slack_s(session, n_tokens) < self._hurry_s() else _EASY
+
+    def _hurry_s(self) -> float:
+        """What another batch would take, if it were full of short chunks."""
+        rows = min(self._policy.most_rows, len(self._sessions))
+        return self._costs.batch_s + rows * GRID_TOKENS * self._costs.token_s
+
+    def _slack_s(self, session: Session, n_tokens: int) -> float:
+        cost_s = self._costs.batch_s + self._costs.chunk(session, n_tokens)
+        return session.deadline_s - self._now_s - self._policy.margin_s - cost_s
+
+    def _batch(
+        self,
+        ordered: Sequence[Session],
+        classes: dict[SessionId, int],
+        found: dict[SessionId, Chunk],
+    ) -> list[Chunk]:
+        hurried = any(classes[session.id] != _EASY for session in ordered)
+        if not hurried and (self._awaited or self._may_wait(ordered)):
+            return []
+        batch: list[Chunk] = []
+        taken_s = self._costs.batch_s
+        latest_s = float("inf")
+        for session in ordered[: self._policy.most_rows]:
+            if self._awaited and classes[session.id] == _EASY:
+                break
+            chunk = found[session.id]
+            taken_s += self._costs.chunk(session, chunk.n_tokens)
+            # Another row may not make those before it late, unless they are late anyway.
+            if batch and self._now_s + taken_s > latest_s:
+                break
+            batch.append(chunk)
+            due_s = session.deadline_s - self._policy.margin_s
+            if due_s >= self._now_s + taken_s:
+                latest_s = min(latest_s, due_s)
+        return batch
+
+    def _may_wait(self, ordered: Sequence[Session]) -> bool:
+        """A batch in no hurry waits a moment for company."""
+        if len(ordered) >= self._policy.most_rows:
+            return False
+        oldest_s = min((session.ready_since_s for session in ordered), default=self._now_s)
+        return self._now_s - oldest_s < self._policy.batch_wait_s
+
+    def _wake_s(self, wanting: Sequence[Session]) -> float | None:
+        """When something is to be computed even if nothing happens until then."""
+        wakes = [
+            max(session.ready_since_s + self._policy.batch_wait_s, self._now_s)
+            if not self._awaited
+            else self._turns_hurried_s(session)
+            for session in wanting
+        ]
+        for session in self._sessions:
+            pause = self._pauses[session.id]
+            if pause.parked_since_s is not None:
+                continue  # until its client takes something
+            resumes_s = resumes_at_s(session, pause, self._policy)
+            if resumes_s is not None:
+                wakes.append(resumes_s)
+            elif session.begun and session.n_ready >= GRID_TOKENS + self._policy.lookahead_tokens:
+                wakes.append(self._turns_hurried_s(session))
+        return min((wake_s for wake_s in wakes if wake_s > self._now_s), default=None)
+
+    def _turns_hurried_s(self, session: Session) -> float:
+        return self._now_s + max(0.0, self._slack_s(session, GRID_TOKENS) - self._hurry_s())
+
+
+def _ordered(sessions: Sequence[Session], classes: dict[SessionId, int]) -> list[Session]:
+    turns: defaultdict[tuple[int, str], int] = defaultdict(int)
+    keys: dict[SessionId, tuple[int, int, float]] = {}
+    for session in sorted(sessions, key=lambda session: session.deadline_s):
+        rank = classes[session.id]
+        turn = 0
+        if rank != _HURRIED:
+            turn = turns[rank, session.tenant]
+            turns[rank, session.tenant] += 1
+        keys[session.id] = (rank, turn, session.deadline_s)
+    return sorted(sessions, key=lambda session: keys[session.id])
