@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from server.errors import ErrorCode
+from server.openapi.curl import curl
 from server.openapi.operation import (
     JSON,
     Failures,
@@ -18,7 +19,6 @@ from server.openapi.operation import (
     Reply,
     Section,
     Socket,
-    curl,
 )
 from server.version import __version__
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,6 +94,7 @@ class Example:
     Attributes:
         title: what it shows.
         path: with its parameters' values; empty if it has none.
+        query: by names; a value may be a variable of the shell, `$NAME`.
         body: a JSON body.
         form: fields of an upload, a file as `@name`.
         stdin: a shell command whose output is the body.
@@ -168,50 +167,6 @@ class Socket:
     paths: tuple[str, ...]
     summary: str
     page: str
-
-
-def curl(operation: Operation, example: Example, base_url: str, *, token: bool) -> str:
-    """An example for a POSIX shell.
-
-    Args:
-        operation: what is asked for.
-        example: how.
-        base_url: of the server, without a slash at its end.
-        token: whether one is needed; the shell has it in `$TOKEN`.
-    """
-    url = base_url + (example.path or operation.path)
-    lines = ["curl --fail-with-body"]
-    if operation.method == "GET" and example.query:
-        lines[0] += " --get"
-    elif operation.method not in {"GET", "POST"} or (
-        operation.method == "POST" and not _sends(example)
-    ):
-        lines[0] += f" --request {operation.method}"
-    lines[0] += f" {shlex.quote(url)}"
-    if token and not operation.public:
-        lines.append('--header "Authorization: Bearer $TOKEN"')
-    if example.body is not None or example.stdin:
-        lines.append(f"--header 'Content-Type: {JSON}'")
-    lines += [
-        f"--header {shlex.quote(f'{name}: {value}')}" for name, value in example.headers.items()
-    ]
-    lines += [
-        f"--data-urlencode {shlex.quote(f'{name}={value}')}"
-        for name, value in example.query.items()
-    ]
-    lines += [f"--form {shlex.quote(f'{name}={value}')}" for name, value in example.form.items()]
-    if example.body is not None:
-        lines.append(f"--data-raw {shlex.quote(json.dumps(example.body, ensure_ascii=False))}")
-    if example.stdin:
-        lines.append("--data-binary @-")
-    if example.output:
-        lines.append(f"--output {shlex.quote(example.output)}")
-    program = " \\\n  ".join(lines)
-    return f"{example.stdin} |\n  {program}" if example.stdin else program
-
-
-def _sends(example: Example) -> bool:
-    return example.body is not None or bool(example.form or example.stdin)
 
 
 def failure(code: ErrorCode) -> SpeechError:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from server.openapi import dashscope, nls, openai, operations, qiniu, voices
+from server.openapi import dashscope, nls, nls_async, openai, operations, qiniu, voices
 from server.openapi.operation import Socket
 
 SECTIONS = (
     openai.SECTION,
     nls.SECTION,
+    nls_async.SECTION,
     dashscope.SECTION,
     qiniu.SECTION,
     voices.SECTION,

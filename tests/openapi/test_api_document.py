@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from server.app import build_app
 from server.openapi.document import DOCS, build
 from server.openapi.sections import SECTIONS, SOCKETS
-from server.protocols import dashscope, nls_rest, qiniu_asr
+from server.protocols import dashscope, nls_async, nls_rest, qiniu_asr
 from server.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -103,8 +103,11 @@ def test_path_parameters_are_described() -> None:
 
 def test_every_operation_has_an_example() -> None:
     without = {str(one) for one in operations() if not one.samples}
-    # Its address is handed out with each reply; the test of DashScope's examples follows it.
-    assert without == {"GET /api/v1/files/spoken/{name}"}
+    # Their addresses are handed out; tests of the replies that do so follow them.
+    assert without == {
+        "GET /api/v1/files/spoken/{name}",
+        "GET /rest/v1/tts/async/files/{name}",
+    }
 
 
 def test_a_token_stands_where_one_is_needed() -> None:
@@ -160,6 +163,20 @@ def test_what_nls_looks_for() -> None:
     nls_rest.read_request(given, require_appkey=True)
     # The endpoint itself looks for the token.
     assert given.asked | {"token"} == properties("NlsHttpParameters")
+
+
+def test_what_nls_looks_for_in_long_texts() -> None:
+    spoken = Watched({"text": "one"})
+    payload = Watched({"tts_request": spoken, "enable_notify": True, "notify_url": "http://a"})
+    header = Watched({"appkey": "any", "token": "any"})
+    message = Watched({"payload": payload, "header": header})
+    nls_async.read_request(message, require_appkey=True)
+    nls_async.offered_token(message)
+    # The context is ignored, as the document says.
+    assert message.asked | {"context"} == properties("NlsAsyncAsyncMessage")
+    assert payload.asked == properties("NlsAsyncAsyncPayload")
+    assert header.asked == properties("NlsAsyncAsyncHeader")
+    assert spoken.asked == properties("NlsAsyncAsyncParameters")
 
 
 def test_what_dashscope_looks_for() -> None:
