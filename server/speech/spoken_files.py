@@ -27,6 +27,8 @@ _NAME = re.compile(r"[0-9a-f]{32}\.[a-z0-9]{2,5}")
 _PART = ".part"
 _STALE_PART_S = 3600.0
 """Nobody writes to a file any more that was not written to for so long."""
+_MOST_WAV_BYTES = 0xFFFFFFFF
+"""More is not known to the header, as in a stream's."""
 _WAV_SIZES = ((4, 8), (40, 44))
 """Where a WAV file's header has a size, and the bytes that this does not count."""
 
@@ -63,7 +65,8 @@ class SpokenFile:
         size_bytes = self._file.tell()
         for place, uncounted in _WAV_SIZES:
             self._file.seek(place)
-            self._file.write((size_bytes - uncounted).to_bytes(4, "little"))
+            size = min(size_bytes - uncounted, _MOST_WAV_BYTES)
+            self._file.write(size.to_bytes(4, "little"))
 
     def discard(self) -> None:
         """It will not be finished; to be called more than once, and after `finish`, is no error."""

@@ -278,7 +278,7 @@ def test_everybody_sees_only_their_own(tmp_path: Path) -> None:
 
 
 def slow_model(path: Path, **options: Any) -> str:
-    """Settings of a model that writes down what it speaks, in one slot, at some 20 times real time."""
+    """Settings of a model that writes down what it speaks, in one slot and 20 times real time."""
     given = {"record_path": str(path), "compute_delay_s": 0.004, **options}
     return json.dumps(
         [{"name": "sine", "kind": "piece_model:PieceModel", "workers": 1, "options": given}]
@@ -350,7 +350,8 @@ def test_a_server_that_ends_in_the_middle_goes_on_later(
         _until(lambda: record.read_text() if record.exists() else "", "aac")
         assert client.state(task_id) == "RUNNING"
         os.kill(server.pid, how)
-        server.wait()
+        assert server.wait() == (0 if how is signal.SIGTERM else -how)
+        assert "Traceback" not in server.log.read_text()
     assert len(read_record(record)) < 10
     with ServerProcess(tmp_path / "log", **settings) as server:
         data = Client(server).fetch(task_id)
