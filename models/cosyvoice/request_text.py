@@ -38,12 +38,12 @@ class WholeText:
 
     def __init__(self, text: str, marks: Collection[str], encode: Encode) -> None:
         self.text = sentence(text, marks)
-        self._ids = encode(self.text)
+        self.ids: Sequence[int] = encode(self.text)
 
     def read(self, guard: TokenGuard) -> Sequence[int]:
         """All tokens, made known to the guard."""
-        guard.add_text(self.text, len(self._ids))
-        return self._ids
+        guard.add_text(self.text, len(self.ids))
+        return self.ids
 
 
 class StreamedText:
@@ -122,13 +122,18 @@ class StreamedPassage:
 
     def read(self, guard: TokenGuard) -> Iterator[int]:
         """The tokens, each piece made known to the guard as it comes."""
+        for text, ids in self.pieces():
+            guard.add_text(text, len(ids))
+            yield from ids
+
+    def pieces(self) -> Iterator[tuple[str, list[int]]]:
+        """Pieces of the text and their tokens, as they come."""
         n_tokens = position = 0
         while position < len(self._pieces) or self._fetch(n_tokens):
             text, ids = self._pieces[position]
             position += 1
             n_tokens += len(ids)
-            guard.add_text(text, len(ids))
-            yield from ids
+            yield text, ids
 
     def skip(self) -> None:
         """Read what is left of it for nothing."""
