@@ -97,7 +97,7 @@ async def stream_speech(websocket: WebSocket) -> None:
 
 
 class _Conversation:
-    """One accepted connection: a task reads, another speaks, as in `flowing`."""
+    """One accepted connection: a task reads, another speaks, as in `conversation`."""
 
     def __init__(
         self, websocket: WebSocket, services: Services, tenant: str, stream: qiniu_tts.Stream

@@ -1,4 +1,4 @@
-"""DashScope's WebSocket: what a client's messages say, and what is to be done about them."""
+"""DashScope's WebSocket: what a client's messages say."""
 
 from __future__ import annotations
 
@@ -27,31 +27,6 @@ class StartTask:
     """What is to be spoken first; all of it, if the task is not `streamed`."""
     streamed: bool
     """More text comes until finish-task."""
-
-
-@dataclass(frozen=True, slots=True)
-class FeedText:
-    """Give this text to the session."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class FlushText:
-    """Speak what is buffered; the task goes on."""
-
-
-@dataclass(frozen=True, slots=True)
-class FinishTask:
-    """No more text comes."""
-
-
-@dataclass(frozen=True, slots=True)
-class CancelTask:
-    """Stop at once, what has not left is thrown away."""
-
-
-Command = StartTask | FeedText | FlushText | FinishTask | CancelTask
 
 
 def parse(frame: str | bytes) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -12,7 +12,6 @@ module `dashscope.audio.tts`) brings its whole text in run-task and is never fin
 from __future__ import annotations
 
 import uuid
-from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -22,11 +21,6 @@ from server.errors import ErrorCode, SpeechError
 from server.protocols import dashscope, nls
 from server.protocols.dashscope import count, invalid, missing
 from server.protocols.dashscope_messages import (
-    CancelTask,
-    Command,
-    FeedText,
-    FinishTask,
-    FlushText,
     StartTask,
     milliseconds,
     parse,
@@ -34,6 +28,14 @@ from server.protocols.dashscope_messages import (
     read_run_task,
     read_task_id,
     words_of,
+)
+from server.protocols.task import (
+    CancelTask,
+    FeedText,
+    FinishTask,
+    FlushText,
+    State,
+    TaskCommand,
 )
 from server.speech.types import (
     AudioProduced,
@@ -48,15 +50,6 @@ from server.speech.types import (
 IDLE_TIMEOUT_S = 60.0
 """For which a connection without a task stays open at least: the package opens them in advance."""
 _NO_TASK = "task can not be null"
-
-
-class State(StrEnum):
-    """Where the connection stands."""
-
-    IDLE = "idle"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    FAILED = "failed"
 
 
 class Connection:
@@ -76,7 +69,7 @@ class Connection:
 
     # --- From the client -------------------------------------------------------------------
 
-    def receive(self, frame: str | bytes) -> Command | None:
+    def receive(self, frame: str | bytes) -> StartTask | TaskCommand | None:
         """Take a WebSocket message; None if nothing is to be done.
 
         Raises:

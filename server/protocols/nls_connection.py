@@ -15,19 +15,11 @@ messages and events is a `SpeechTask`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 
 from server.errors import ErrorCode, SpeechError
 from server.protocols import nls, nls_flowing, nls_oneshot
-from server.protocols.nls_task import (
-    START,
-    STOP,
-    CancelTask,
-    Command,
-    FinishTask,
-    SpeechTask,
-    StartTask,
-)
+from server.protocols.nls_task import START, STOP, SpeechTask, StartTask
+from server.protocols.task import CancelTask, FinishTask, State, TaskCommand
 from server.speech.types import SessionEvent, SessionFinished
 
 NAMESPACES: Mapping[str, type[SpeechTask]] = {
@@ -35,15 +27,6 @@ NAMESPACES: Mapping[str, type[SpeechTask]] = {
     nls_oneshot.NAMESPACE: nls_oneshot.OneShotTask,
     nls_oneshot.LONG_NAMESPACE: nls_oneshot.LongTask,
 }
-
-
-class State(StrEnum):
-    """Where the connection stands."""
-
-    IDLE = "idle"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    FAILED = "failed"
 
 
 class Connection:
@@ -71,7 +54,7 @@ class Connection:
 
     # --- From the client -------------------------------------------------------------------
 
-    def receive(self, frame: str | bytes) -> Command | None:
+    def receive(self, frame: str | bytes) -> StartTask | TaskCommand | None:
         """Take a WebSocket message; None if nothing is to be done.
 
         Raises:

@@ -13,16 +13,8 @@ from server.errors import ErrorCode, SpeechError
 from server.protocols.fields import Fields
 from server.protocols.nls_options import check_task_length, count_characters, read_options
 from server.protocols.nls_parameters import SpeechParameters
-from server.protocols.nls_task import (
-    START,
-    STOP,
-    Command,
-    FeedText,
-    FlushText,
-    SpeechTask,
-    StartTask,
-    place,
-)
+from server.protocols.nls_task import START, STOP, SpeechTask, StartTask, place
+from server.protocols.task import FeedText, FlushText, TaskCommand
 from server.speech.types import (
     AudioProduced,
     SentenceFinished,
@@ -49,7 +41,7 @@ class FlowingTask(SpeechTask):
         """Take the parameters. A `text` is not ours: the C++ SDK repeats its last task's."""
         return StartTask(read_options(payload, _FIELDS))
 
-    def receive(self, name: str, payload: dict[str, Any]) -> Command | None:
+    def receive(self, name: str, payload: dict[str, Any]) -> TaskCommand | None:
         """Take RunSynthesis or FlushText.
 
         Raises:

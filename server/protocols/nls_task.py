@@ -1,4 +1,4 @@
-"""Aliyun NLS: a task on a WebSocket, whatever its namespace, and what is to be done for it."""
+"""Aliyun NLS: a task on a WebSocket, whatever its namespace."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from server.protocols import nls
+from server.protocols.task import TaskCommand
 from server.speech.types import (
     SentenceSubtitle,
     SessionEvent,
@@ -25,31 +26,6 @@ class StartTask:
     options: SpeechOptions
     text: str | None = None
     """All that is to be said; None if it comes later, until `FinishTask`."""
-
-
-@dataclass(frozen=True, slots=True)
-class FeedText:
-    """Give this text to the session."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class FlushText:
-    """Speak what is buffered; the task goes on."""
-
-
-@dataclass(frozen=True, slots=True)
-class FinishTask:
-    """No more text comes."""
-
-
-@dataclass(frozen=True, slots=True)
-class CancelTask:
-    """Barge-in: stop at once, what has not left is thrown away."""
-
-
-Command = StartTask | FeedText | FlushText | FinishTask | CancelTask
 
 
 class SpeechTask(ABC):
@@ -79,7 +55,7 @@ class SpeechTask(ABC):
             SpeechError: a parameter is wrong.
         """
 
-    def receive(self, name: str, payload: dict[str, Any]) -> Command | None:  # noqa: ARG002
+    def receive(self, name: str, payload: dict[str, Any]) -> TaskCommand | None:  # noqa: ARG002
         """Take one of the other `directives`; here there are none.
 
         Raises:

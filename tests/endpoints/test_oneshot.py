@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,22 @@ async def test_own_work_is_no_idleness(tmp_path: Path) -> None:
         text_timeout_s="0.3",
     ) as process:
         client = await speak(process.flowing_url, SHORT, "一二三四五六七八九十。")
+    assert "TaskFailed" not in client.names
+
+
+async def test_idleness_begins_when_the_client_has_its_audio(tmp_path: Path) -> None:
+    """Java, C++ and xiaozhi come again on the connection; waiting for us is no time of theirs."""
+    sine = {"name": "sine", "kind": "sine_model:SineModel", "options": {"compute_delay_s": 0.1}}
+    idle_timeout_s = 0.9
+    with ServerProcess(
+        tmp_path / "log", models=json.dumps([sine]), idle_timeout_s=str(idle_timeout_s)
+    ) as process:
+        async with FlowingSocket(process.flowing_url) as client:
+            await start(client, SHORT, "一二三四。")
+            await client.until("SynthesisCompleted")
+            completed_s = time.monotonic()
+            assert await client.until_closed() == 1000
+        assert time.monotonic() - completed_s > idle_timeout_s - 0.05
     assert "TaskFailed" not in client.names
 
 

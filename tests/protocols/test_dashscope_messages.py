@@ -12,14 +12,9 @@ from hypothesis import strategies as st
 
 from server.errors import ErrorCode, SpeechError
 from server.protocols import dashscope
-from server.protocols.dashscope_messages import (
-    CancelTask,
-    FeedText,
-    FinishTask,
-    FlushText,
-    StartTask,
-)
-from server.protocols.dashscope_socket import Connection, State
+from server.protocols.dashscope_messages import StartTask
+from server.protocols.dashscope_socket import Connection
+from server.protocols.task import CancelTask, FeedText, FinishTask, FlushText, State
 from server.speech.types import (
     AudioFormat,
     AudioProduced,

@@ -9,9 +9,10 @@ import pytest
 
 from server.errors import ErrorCode, SpeechError
 from server.protocols import nls
-from server.protocols.nls_connection import Connection, State
+from server.protocols.nls_connection import Connection
 from server.protocols.nls_options import count_characters, rate_factor
-from server.protocols.nls_task import CancelTask, FeedText, FinishTask, FlushText, StartTask
+from server.protocols.nls_task import StartTask
+from server.protocols.task import CancelTask, FeedText, FinishTask, FlushText, State
 from server.speech.types import (
     AudioFormat,
     AudioProduced,

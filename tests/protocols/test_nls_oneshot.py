@@ -9,8 +9,9 @@ import pytest
 
 from server import limits
 from server.errors import ErrorCode, SpeechError
-from server.protocols.nls_connection import Connection, State
-from server.protocols.nls_task import CancelTask, FeedText, FinishTask, StartTask
+from server.protocols.nls_connection import Connection
+from server.protocols.nls_task import StartTask
+from server.protocols.task import CancelTask, FeedText, FinishTask, State
 from server.speech.types import (
     AudioFormat,
     AudioProduced,
