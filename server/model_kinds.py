@@ -8,8 +8,10 @@
 * the directory of a checkpoint itself;
 * an import path, `package.module:Class`, of any `models.base.SpeechModel`.
 
-A CosyVoice checkpoint is looked through here, before anything is started, so that what is missing
-is said at once and with its remedy.
+A CosyVoice checkpoint is computed by the official package or by this project's own engine, as
+`options.engine` or the setting `cosyvoice_engine` says: `official` or `native`. It is looked
+through here, before anything is started, so that what is missing is said at once and with its
+remedy.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
 from models.cosyvoice.checkpoint import Checkpoint, CheckpointError
 from models.cosyvoice.engine_options import EngineOptions
+from models.native.options import NativeOptions
 from server.cosyvoice_parts import find_home, find_interpreter, model_directory
 from server.pool.options import ModelInfo, ModelSpec
 from server.releases import RELEASES
@@ -34,22 +37,39 @@ from server.settings import ModelSettings, Settings, SettingsError
 FACTORIES = {"espeak": "models.espeak:EspeakModel"}
 """Built-in models that run under the server's own Python."""
 COSYVOICE_FACTORY = "models.cosyvoice.model:CosyVoiceModel"
+NATIVE_FACTORY = "models.native.model:NativeModel"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 """A worker has all its files, or says which it lacks; it asks no hub."""
 _DEFAULT_WORKERS = 2
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
-class _ModelOptions(msgspec.Struct, kw_only=True):
-    """Options of a CosyVoice model besides those of `EngineOptions`."""
+CosyVoiceEngine: TypeAlias = Literal["official", "native"]
 
+
+class _SharedOptions(msgspec.Struct, kw_only=True):
+    """Options of a CosyVoice model, whatever computes it."""
+
+    engine: CosyVoiceEngine | None = None
     directory: str = ""
-    home: str = ""
     devices: Any = None
     """See `_devices`."""
-    variant: str | None = None
     slots: Annotated[int, msgspec.Meta(ge=1)] | None = None
     run_ahead_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+
+class _OfficialOptions(_SharedOptions, kw_only=True):
+    """Options for the official package besides those of `EngineOptions`."""
+
+    home: str = ""
+    variant: str | None = None
+
+
+_OPTIONS: dict[CosyVoiceEngine, tuple[type[_SharedOptions], type[EngineOptions | NativeOptions]]]
+_OPTIONS = {
+    "official": (_OfficialOptions, EngineOptions),
+    "native": (_SharedOptions, NativeOptions),
+}
 
 
 def model_spec(model: ModelSettings, settings: Settings) -> ModelSpec:
@@ -111,32 +131,59 @@ def checkpoint_directory(model: ModelSettings, settings: Settings) -> Path | Non
     return path.absolute()
 
 
-def open_checkpoint(model: ModelSettings, directory: Path) -> Checkpoint:
+def open_checkpoint(
+    model: ModelSettings, directory: Path, engine: CosyVoiceEngine = "official"
+) -> Checkpoint:
     """Look a checkpoint through.
 
     Raises:
-        SettingsError: a file is missing or damaged, or it is no checkpoint.
+        SettingsError: a file is missing or damaged, or it is no checkpoint of what the engine
+            computes.
     """
     try:
-        return Checkpoint.open(directory, variant=model.options.get("variant"))
+        checkpoint = Checkpoint.open(directory, variant=model.options.get("variant"))
     except CheckpointError as error:
         advice = ""
         if model.kind in RELEASES:
             advice = f" (get it: cosystream download {model.kind})"
         raise SettingsError(f"model {model.name!r}: {error}{advice}") from None
+    if engine == "native" and checkpoint.version == 1:
+        raise SettingsError(
+            f'model {model.name!r}: {directory} is of version 1, which needs engine = "official"'
+        )
+    return checkpoint
+
+
+def engine_of(model: ModelSettings, settings: Settings) -> CosyVoiceEngine:
+    """What computes a CosyVoice model.
+
+    Raises:
+        SettingsError: the model names something else.
+    """
+    named = model.options.get("engine", settings.cosyvoice_engine)
+    for engine in _OPTIONS:
+        if named == engine:
+            return engine
+    raise SettingsError(
+        f"model {model.name!r}: options.engine is {named!r}; it can be {' or '.join(_OPTIONS)}"
+    )
 
 
 def _cosyvoice(model: ModelSettings, settings: Settings, directory: Path) -> ModelSpec:
-    check_options(model)
-    checkpoint = open_checkpoint(model, directory)
-    options = {"name": model.name, **model.options}
+    engine = engine_of(model, settings)
+    check_options(model, engine)
+    checkpoint = open_checkpoint(model, directory, engine)
+    options = {"name": model.name, **model.options, "directory": str(directory)}
+    options.pop("engine", None)
     devices = _devices(model.name, options)
     interpreter = find_interpreter(settings, model.interpreter)
-    home = find_home(settings, interpreter, options.pop("home", ""))
+    if engine == "official":
+        home = find_home(settings, interpreter, options.pop("home", ""))
+        options["home"] = str(home) if home else ""
     return ModelSpec(
         name=model.name,
-        factory=COSYVOICE_FACTORY,
-        options={**options, "directory": str(directory), "home": str(home) if home else ""},
+        factory=COSYVOICE_FACTORY if engine == "official" else NATIVE_FACTORY,
+        options=options,
         workers=(model.workers or 1) * max(len(devices), 1),
         interpreter=str(interpreter),
         environment={**OFFLINE, **model.environment},
@@ -165,25 +212,37 @@ def _info(model: ModelSettings, checkpoint: Checkpoint) -> ModelInfo:
     )
 
 
-def check_options(model: ModelSettings) -> None:
+def check_options(model: ModelSettings, engine: CosyVoiceEngine = "official") -> None:
     """Find here what a worker would fail of, again and again.
 
     Raises:
         SettingsError: an option does not exist, or the options do not fit together.
     """
-    engine = {field.name for field in dataclasses.fields(EngineOptions)}
-    known = {*engine, *_ModelOptions.__struct_fields__}
+    general, special = _OPTIONS[engine]
+    special_names = {field.name for field in dataclasses.fields(special)}
+    known = {*special_names, *general.__struct_fields__}
     for name in model.options:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise SettingsError(f"model {model.name!r}: options.{name} does not exist{hint}")
-    chosen = {key: value for key, value in model.options.items() if key in engine}
+            raise SettingsError(
+                f"model {model.name!r}: options.{name} {_why_unknown(name, engine, known)}"
+            )
+    chosen = {key: value for key, value in model.options.items() if key in special_names}
+    if engine == "official":
+        chosen["home"] = None
     try:
-        msgspec.convert(model.options, _ModelOptions)
-        msgspec.convert({**chosen, "home": None}, EngineOptions).check_values()
+        msgspec.convert(model.options, general)
+        msgspec.convert(chosen, special).check_values()
     except (ValueError, msgspec.ValidationError) as error:
         raise SettingsError(f"model {model.name!r}: options: {error}") from None
+
+
+def _why_unknown(name: str, engine: CosyVoiceEngine, known: set[str]) -> str:
+    for other, (general, special) in _OPTIONS.items():
+        names = {field.name for field in dataclasses.fields(special)}
+        if name in {*names, *general.__struct_fields__}:
+            return f'goes with engine = "{other}" only, and it is "{engine}"'
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"does not exist; did you mean {near[0]!r}?" if near else "does not exist"
 
 
 def _devices(model: str, options: dict[str, Any]) -> Sequence[str]:

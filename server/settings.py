@@ -143,6 +143,8 @@ class Settings(BaseSettings):
     """A checkout of FunAudioLLM/CosyVoice, with its submodule."""
     cosyvoice_interpreter: str = ""
     """The Python that runs CosyVoice; empty for the one that `cosystream setup cosyvoice` made."""
+    cosyvoice_engine: Literal["official", "native"] = "official"
+    """What computes CosyVoice models that do not say it themselves by `options.engine`."""
 
     # --- Who may come in ---
     tokens: Annotated[list[str], NoDecode] = Field(

@@ -18,9 +18,11 @@ from typing import Any
 MODULES = (
     *("msgspec", "numpy", "scipy", "soundfile", "librosa", "safetensors", "onnxruntime"),
     *("tokenizers", "tiktoken", "omegaconf", "hyperpyyaml", "einops", "conformer"),
-    *("diffusers", "transformers"),
+    *("diffusers", "transformers", "yaml"),
 )
 """What a worker cannot do without; torch is looked at by itself, torchaudio goes with shims."""
+NATIVE_MODULES = ("torch", "msgspec", "numpy", "safetensors", "onnxruntime", "tokenizers", "yaml")
+"""Of these, what the native engine needs."""
 TOLD = ("torch", "torchaudio", "transformers", "onnxruntime", "numpy", "openai-whisper")
 """Distributions whose versions are told."""
 

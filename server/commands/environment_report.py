@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -32,15 +33,23 @@ class EnvironmentReport(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def problem(self) -> str:
         """What is wrong with it, in one line; empty if nothing."""
-        if self.broken:
-            return "; ".join(f"{module}: {reason}" for module, reason in self.broken.items())
-        return self.official or ""
+        return _told(self.broken) or self.official or ""
+
+    @property
+    def native_problem(self) -> str:
+        """The same, for the native engine, which needs less of it."""
+        needed = environment_probe.NATIVE_MODULES
+        return _told({name: self.broken[name] for name in needed if name in self.broken})
 
     @property
     def summary(self) -> str:
         """Versions, in one line."""
         libraries = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         return f"Python {self.python}, {libraries}"
+
+
+def _told(broken: Mapping[str, str]) -> str:
+    return "; ".join(f"{module}: {reason}" for module, reason in broken.items())
 
 
 class EnvironmentReportError(Exception):

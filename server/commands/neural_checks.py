@@ -9,7 +9,13 @@ from pathlib import Path
 from server.commands.check import Check
 from server.commands.environment_report import EnvironmentReport, EnvironmentReportError, ask
 from server.cosyvoice_parts import find_home, find_interpreter, model_directory
-from server.model_kinds import check_options, checkpoint_directory, open_checkpoint
+from server.model_kinds import (
+    CosyVoiceEngine,
+    check_options,
+    checkpoint_directory,
+    engine_of,
+    open_checkpoint,
+)
 from server.releases import RELEASES
 from server.settings import ModelSettings, Settings, SettingsError
 
@@ -28,16 +34,20 @@ def neural_checks(settings: Settings) -> Iterator[Check]:
             continue
         if directory is not None:
             neural.append(model)
-            yield _checkpoint(model, directory)
+            yield _checkpoint(model, settings, directory)
     if not neural:
         yield _unused(settings)
         return
-    places: dict[tuple[str, str], list[str]] = {}
+    places: dict[tuple[CosyVoiceEngine, str, str], list[str]] = {}
     for model in neural:
-        key = (model.interpreter, str(model.options.get("home") or ""))
+        try:
+            engine = engine_of(model, settings)
+        except SettingsError:
+            continue  # has been told as the model's own check
+        key = (engine, model.interpreter, str(model.options.get("home") or ""))
         places.setdefault(key, []).append(model.name)
-    for (interpreter, home), names in places.items():
-        yield from _environment(settings, interpreter, home, names)
+    for (engine, interpreter, home), names in places.items():
+        yield from _environment(settings, engine, interpreter, home, names)
 
 
 def _unused(settings: Settings) -> Check:
@@ -51,11 +61,12 @@ def _unused(settings: Settings) -> Check:
     return Check("neural models", "ok", detail)
 
 
-def _checkpoint(model: ModelSettings, directory: Path) -> Check:
+def _checkpoint(model: ModelSettings, settings: Settings, directory: Path) -> Check:
     name = f"model {model.name}"
     try:
-        check_options(model)
-        checkpoint = open_checkpoint(model, directory)
+        engine = engine_of(model, settings)
+        check_options(model, engine)
+        checkpoint = open_checkpoint(model, directory, engine)
     except SettingsError as error:
         return Check(name, "fail", str(error))
     voices = len(checkpoint.speakers)
@@ -67,13 +78,16 @@ def _checkpoint(model: ModelSettings, directory: Path) -> Check:
 
 
 def _environment(
-    settings: Settings, named: str, named_home: str, names: list[str]
+    settings: Settings, engine: CosyVoiceEngine, named: str, named_home: str, names: list[str]
 ) -> Iterator[Check]:
-    name = "cosyvoice" if not (named or named_home) else f"cosyvoice for {', '.join(names)}"
+    kind = "native engine" if engine == "native" else "cosyvoice"
+    name = kind if not (named or named_home) else f"{kind} for {', '.join(names)}"
+    home: Path | None = None
     try:
         interpreter = find_interpreter(settings, named)
-        home = find_home(settings, interpreter, named_home)
-        report = ask(interpreter, home, official=True)
+        if engine == "official":
+            home = find_home(settings, interpreter, named_home)
+        report = ask(interpreter, home, official=engine == "official")
     except SettingsError as error:
         yield Check(name, "fail", str(error))
         return
@@ -82,11 +96,13 @@ def _environment(
             name, "fail", f"{interpreter}: {error}", "make it anew: cosystream setup cosyvoice"
         )
         return
-    if report.problem:
+    problem = report.native_problem if engine == "native" else report.problem
+    if problem:
         advice = "cosystream setup cosyvoice"
-        yield Check(name, "fail", f"{interpreter}: {report.problem}", advice)
+        yield Check(name, "fail", f"{interpreter}: {problem}", advice)
         return
-    yield Check(name, "ok", f"{report.summary}; official package in {home or 'the environment'}")
+    package = f"; official package in {home or 'the environment'}" if engine == "official" else ""
+    yield Check(name, "ok", f"{report.summary}{package}")
     yield _processor(report)
 
 

@@ -11,7 +11,7 @@ import socket
 import ssl
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import structlog
 from cyclopts import Parameter
@@ -26,6 +26,7 @@ def serve(
     host: str | None = None,
     port: int | None = None,
     model: Annotated[list[str] | None, Parameter(negative="")] = None,
+    engine: Literal["official", "native"] | None = None,
     token: Annotated[list[str] | None, Parameter(negative="")] = None,
     wyoming: Annotated[bool | str | None, Parameter(negative="")] = None,
     log_level: str | None = None,
@@ -38,6 +39,8 @@ def serve(
         model: A model to host, WHAT or NAME=WHAT. WHAT is a downloaded checkpoint (cosyvoice2), the
             directory of any CosyVoice checkpoint, espeak, or package.module:Class. May be repeated;
             without any, the settings decide, and else it is espeak.
+        engine: What computes CosyVoice checkpoints: the official package (the default), or native,
+            this server's own engine for CosyVoice 2 and 3, which serves many listeners at once.
         token: A token that clients must show. May be repeated. Without any, everybody may speak.
         wyoming: Serve Home Assistant too, on port 10200 of the same host, or on HOST:PORT. Its
             protocol has no tokens: where some are needed, HOST:PORT must be written out.
@@ -52,6 +55,7 @@ def serve(
             host=host,
             port=port,
             models=_models(model),
+            cosyvoice_engine=engine,
             tokens=token,
             wyoming=wyoming,
             log_level=log_level,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from models.cosyvoice.checkpoint import Checkpoint
 from server import model_kinds
-from server.model_kinds import COSYVOICE_FACTORY, model_spec
+from server.model_kinds import COSYVOICE_FACTORY, NATIVE_FACTORY, model_spec
 from server.pool.options import ModelSpec
 from server.settings import ModelSettings, Settings, SettingsError
 
@@ -207,3 +208,71 @@ def test_a_package_in_the_environment_itself_needs_no_checkout(settings: Setting
     (settings.data_path / "cosyvoice/cosyvoice").rename(packages / "cosyvoice")
     (settings.data_path / "cosyvoice").rename(settings.data_path / "elsewhere")
     assert _spec(settings, "cosyvoice2").options["home"] == ""
+
+
+# --- The native engine -------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("whole")
+@pytest.mark.parametrize(
+    ("setting", "options"), [("official", {"engine": "native"}), ("native", {}), ("native", None)]
+)
+def test_the_native_engine_needs_no_official_package(
+    settings: Settings, setting: str, options: dict[str, Any] | None
+) -> None:
+    (settings.data_path / "cosyvoice").rename(settings.data_path / "elsewhere")
+    chosen = settings.model_copy(update={"cosyvoice_engine": setting})
+    spec = _spec(chosen, "cosyvoice2", options={**(options or {}), "bf16": True, "slots": 8})
+    assert spec.factory == NATIVE_FACTORY
+    assert spec.options == {
+        "name": "m",
+        "directory": str(settings.data_path / "models/cosyvoice2"),
+        "bf16": True,
+        "slots": 8,
+    }
+    assert spec.interpreter == str(settings.data_path / "environments/cosyvoice/bin/python")
+    assert spec.info is not None
+    assert spec.info.capabilities.slots == 8
+
+
+@pytest.mark.usefixtures("whole")
+def test_a_models_engine_goes_before_the_setting(settings: Settings) -> None:
+    chosen = settings.model_copy(update={"cosyvoice_engine": "native"})
+    assert _spec(chosen, "cosyvoice2", options={"engine": "official"}).factory == COSYVOICE_FACTORY
+    assert _spec(chosen, "espeak").options == {}
+
+
+@pytest.mark.usefixtures("whole")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "fast"}, "official or native"),
+        ({"engine": "native", "fp16": True}, 'fp16 goes with engine = "official"'),
+        ({"engine": "native", "home": "/a"}, 'home goes with engine = "official"'),
+        ({"bf16": True}, 'bf16 goes with engine = "native"'),
+        ({"engine": "native", "max_lenght": 1}, "did you mean 'max_length'"),
+        ({"engine": "native", "max_length": 10}, "at least 256"),
+        ({"engine": "native", "final_chunk": "last"}, "final_chunk"),
+        ({"engine": "native", "hops": 3}, "hops"),
+        ({"engine": "native", "device": "tpu"}, "'tpu'"),
+    ],
+)
+def test_options_that_an_engine_does_not_have(
+    settings: Settings, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        _spec(settings, "cosyvoice2", options=options)
+
+
+@pytest.mark.usefixtures("whole")
+def test_version_1_has_no_native_engine(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Checkpoint.open
+
+    def version_1(*arguments: Any, **options: Any) -> Checkpoint:
+        return dataclasses.replace(opened(*arguments, **options), version=1)
+
+    monkeypatch.setattr(Checkpoint, "open", version_1)
+    with pytest.raises(SettingsError, match='version 1, which needs engine = "official"'):
+        _spec(settings, "cosyvoice2", options={"engine": "native"})

@@ -80,6 +80,31 @@ def test_all_is_there(check: Callable[..., Any], python: FakePython, tmp_path: P
     assert python.orders() == [f"probe  {tmp_path}/home"]
 
 
+def test_the_native_engine_is_not_asked_for_the_official_package(
+    check: Callable[..., Any], python: FakePython
+) -> None:
+    python.report(broken={"transformers": "ImportError: none", "whisper": "ImportError: none"})
+    found = check(cosyvoice_engine="native", cosyvoice_home="/nowhere")
+    assert found["model a"].status == found["native engine"].status == "ok"
+    assert "official package" not in found["native engine"].detail
+    assert python.orders() == ["probe "]
+
+
+def test_what_the_native_engine_lacks(check: Callable[..., Any], python: FakePython) -> None:
+    python.report(broken={"tokenizers": "ImportError: none"})
+    found = check({"name": "a", "kind": "/checkpoints/whole", "options": {"engine": "native"}})
+    assert found["native engine"].status == "fail"
+    assert "tokenizers: ImportError: none" in found["native engine"].detail
+    assert found["native engine"].advice == "cosystream setup cosyvoice"
+
+
+def test_an_engine_that_is_none(check: Callable[..., Any]) -> None:
+    found = check({"name": "a", "kind": "/checkpoints/whole", "options": {"engine": "fast"}})
+    assert found["model a"].status == "fail"
+    assert "official or native" in found["model a"].detail
+    assert list(found) == ["model a"]
+
+
 def test_a_damaged_checkpoint_is_one_models_only(check: Callable[..., Any]) -> None:
     found = check(
         {"name": "a", "kind": "/checkpoints/whole"}, {"name": "b", "kind": "/checkpoints/broken"}
