@@ -22,6 +22,8 @@ from asr_client import AUDIO, configuration, frame
 from flowing import eventually
 from server_process import ServerProcess
 from websockets.asyncio.client import connect
+from wyoming.tts import SynthesizeChunk, SynthesizeStart, SynthesizeStop, SynthesizeVoice
+from wyoming_client import WyomingClient, port_of
 
 pytestmark = pytest.mark.anyio
 
@@ -52,6 +54,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         recognizer=json.dumps(RECOGNIZER),
         max_sessions="200",
         max_queued_segments="500",
+        max_jobs_per_token="1000",
+        wyoming="127.0.0.1:0",
     ) as process:
         yield process
 
@@ -159,7 +163,38 @@ async def post(
         assert leaves, f"no end of {path}"
 
 
-def visits() -> dict[str, Visit]:
+async def home_assistant(port: int, chance: random.Random) -> None:
+    leaves = chance.random() < ABORTED_SHARE
+    async with WyomingClient(port) as client:
+        await client.send(SynthesizeStart(voice=SynthesizeVoice(name=VOICE)))
+        for piece in (TEXT[:7], TEXT[7:]):
+            await client.send(SynthesizeChunk(text=piece))
+        if leaves:
+            await asyncio.sleep(chance.random() * 0.05)
+            return
+        await client.send(SynthesizeStop())
+        await client.until("synthesize-stopped")
+
+
+async def long_text(server: ServerProcess, client: httpx.AsyncClient) -> None:
+    url = f"http://{server.address}/rest/v1/tts/async"
+    wanted = {"text": TEXT, "voice": VOICE, "format": "wav", "sample_rate": 16_000}
+    body = {"payload": {"tts_request": wanted}, "header": {"appkey": "a"}}
+    answer = await client.post(url, json=body)
+    assert answer.status_code == 200, answer.text
+    task = {"appkey": "a", "task_id": answer.json()["data"]["task_id"]}
+    state = await client.get(url, params=task)
+    assert state.json()["error_message"] in {"QUEUEING", "RUNNING", "SUCCESS"}
+    assert (await client.delete(url, params=task)).status_code == 200
+
+
+def visits(wyoming_port: int) -> dict[str, Visit]:
+    async def wyoming(_: ServerProcess, __: httpx.AsyncClient, chance: random.Random) -> None:
+        await home_assistant(wyoming_port, chance)
+
+    async def job(server: ServerProcess, client: httpx.AsyncClient, _: random.Random) -> None:
+        await long_text(server, client)
+
     async def asr_live(server: ServerProcess, _: httpx.AsyncClient, chance: random.Random) -> None:
         sound = bytes(3200)
         script: Script = [configuration(), *(frame(AUDIO, sound, n) for n in range(2, 5))]
@@ -204,14 +239,17 @@ def visits() -> dict[str, Visit]:
         ),
         "asr": http("/voice/asr", {"model": "asr", **heard}),
         "asr-live": asr_live,
+        "wyoming": wyoming,
+        "job": job,
     }
 
 
 # --- The test ----------------------------------------------------------------------------------
 
 
-async def visit_all(server: ServerProcess, n_requests: int, seed: int) -> Counter[str]:
-    kinds = visits()
+async def visit_all(
+    server: ServerProcess, kinds: dict[str, Visit], n_requests: int, seed: int
+) -> Counter[str]:
     chance = random.Random(seed)
     waiting = iter([(name, chance.random()) for name in chance.choices([*kinds], k=n_requests)])
     done: Counter[str] = Counter()
@@ -230,6 +268,7 @@ async def visit_all(server: ServerProcess, n_requests: int, seed: int) -> Counte
 
 async def test_a_thousand_requests_leave_nothing_behind(server: ServerProcess) -> None:
     front = psutil.Process(server.pid)
+    kinds = visits(port_of(server))
 
     def settled() -> dict[str, float]:
         return {
@@ -239,14 +278,14 @@ async def test_a_thousand_requests_leave_nothing_behind(server: ServerProcess) -
             "queued": server.metric("cosystream_queued_segments"),
         }
 
-    await visit_all(server, N_REQUESTS // 5, seed=1)  # caches fill, threads start
+    await visit_all(server, kinds, N_REQUESTS // 5, seed=1)  # caches fill, threads start
     await eventually(lambda: not any(settled().values()))
     files, threads, memory = front.num_fds(), front.num_threads(), front.memory_info().rss
     workers = {worker.pid for worker in front.children()}
 
-    done = await visit_all(server, N_REQUESTS, seed=2)
+    done = await visit_all(server, kinds, N_REQUESTS, seed=2)
     assert done.total() == N_REQUESTS
-    assert set(done) == set(visits())
+    assert set(done) == set(kinds)
     await eventually(lambda: not any(settled().values()))
     await eventually(lambda: front.num_fds() <= files + 5)
     assert front.num_threads() <= threads + 5
