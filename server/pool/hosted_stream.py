@@ -169,7 +169,8 @@ class Stopwatch:
 
     def __exit__(self, *_: object) -> None:
         waited_s = self._feed_wait_s() - self._waited_s
-        self.compute_s += time.perf_counter() - self._began_at - waited_s
+        # A model that reads its text in a thread of its own may have waited beside its own work.
+        self.compute_s += max(0.0, time.perf_counter() - self._began_at - waited_s)
 
 
 def _close_iterator(items: Iterator[Any]) -> None:
