@@ -20,5 +20,7 @@ def openapi(request: Request) -> Response:
             base_url=str(request.base_url).rstrip("/"),
             root_path=request.scope.get("root_path", ""),
             token=services.authenticator.required,
-        )
+        ),
+        # As the page that shows it: the next version has another one.
+        headers={"Cache-Control": "no-cache"},
     )

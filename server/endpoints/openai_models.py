@@ -28,6 +28,7 @@ from server.protocols.openai import (
 from server.speech.voices import VoiceCatalog, VoiceEntry
 
 _NOT_FOUND = 404
+_OWNER = "cosystream"
 
 
 async def list_models(request: Request) -> Response:
@@ -84,7 +85,7 @@ def _models(services: Services) -> list[Model]:
     # Nobody knows when a model was made; all of them came up with this process.
     created = int(psutil.Process().create_time())
     names = dict.fromkeys((*services.pool.models, *openai.MODEL_ALIASES))
-    return [Model(id=name, created=created) for name in names]
+    return [Model(id=name, created=created, owned_by=_OWNER) for name in names]
 
 
 def _voices(catalog: VoiceCatalog) -> VoiceList:

@@ -7,7 +7,6 @@ WebSocket API" page and the package `dashscope` (2.0.2); what is done here with 
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -205,16 +204,8 @@ def _bit_rate(parameters: dict[str, Any]) -> int | None:
 
 
 def _factor(parameters: dict[str, Any], name: str) -> float:
-    value = parameters.get(name)
-    if value is None:
-        return 1.0
     low, high = FACTORS
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not low <= value <= high:
-        raise invalid(
-            f"Invalid {name} '{nls.echo(value)}': must be a number from {low:g} to {high:g}!"
-        )
-    return float(value)
+    return nls.number(parameters, name, low=low, high=high, default=1.0)
 
 
 def _is_ssml(parameters: dict[str, Any]) -> bool:

@@ -8,7 +8,6 @@ So the name says which model it was made for, and needs nothing else to be remem
 
 from __future__ import annotations
 
-import math
 import re
 import uuid
 from dataclasses import dataclass
@@ -192,16 +191,8 @@ def _language(hints: object) -> str:
 
 def _longest_s(given: dict[str, Any]) -> float:
     name = "max_prompt_audio_length"
-    value = given.get(name)
-    if value is None:
-        return float(_FIELDS.default(name))
     low, high = LONGEST_S
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not low <= value <= high:
-        raise invalid(
-            f"Invalid {name} '{nls.echo(value)}': must be a number from {low:g} to {high:g}!"
-        )
-    return float(value)
+    return nls.number(given, name, low=low, high=high, default=_FIELDS.default(name))
 
 
 # --- To the client ---------------------------------------------------------------------------

@@ -228,6 +228,26 @@ def integer(
     return int(value)
 
 
+def number(payload: dict[str, Any], name: str, *, low: float, high: float, default: float) -> float:
+    """A number of the payload, whole or not; absent or null gives the default.
+
+    Raises:
+        SpeechError: PARAMETER_INVALID, for anything but a number from low to high. A bool is no
+            number here.
+    """
+    value = payload.get(name)
+    if value is None:
+        return default
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    # Also refuses what is no number of Python's floats: NaN, or an int that is too large for them.
+    if not is_number or not low <= value <= high:
+        raise SpeechError(
+            ErrorCode.PARAMETER_INVALID,
+            f"Invalid {name} '{echo(value)}': must be a number from {low:g} to {high:g}!",
+        )
+    return float(value)
+
+
 def string(payload: dict[str, Any], name: str, default: str) -> str:
     """A string of the payload; absent, null or empty gives the default.
 

@@ -140,7 +140,7 @@ def render_job(job: Job, *, base_url: str) -> tuple[int, bytes]:
             request_id=job.order.request_id,
             url=PATH,
             status=_BAD_REQUEST,
-            data=TextProgress(task_id=job.id),
+            data=_progress(job, base_url),
         )
         return _BAD_REQUEST, msgspec.json.encode(failure)
     reply = TextProgressReply(
@@ -169,7 +169,7 @@ def render_notice(job: Job) -> bytes:
 
 def _progress(job: Job, base_url: str) -> TextProgress:
     if job.state is not JobState.DONE:
-        return TextProgress(task_id=job.id)
+        return TextProgress(task_id=job.id, audio_address=None, notify_custom=None)
     return TextProgress(
         task_id=job.id,
         audio_address=f"{base_url}{FILES_PATH}{job.file_name}",

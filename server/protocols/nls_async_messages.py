@@ -85,8 +85,8 @@ class TextProgress(msgspec.Struct, kw_only=True):
     task_id: str
     audio_address: Annotated[
         str | None, Meta(description="Null until all is spoken. It needs no token.")
-    ] = None
-    notify_custom: Annotated[str | None, Meta(description="Null, in the end empty.")] = None
+    ]
+    notify_custom: Annotated[str | None, Meta(description="Null, in the end empty.")]
     sentences: Annotated[
         list[TextSentence] | msgspec.UnsetType,
         Meta(description="When all is spoken; empty without `enable_subtitle`."),

@@ -64,8 +64,8 @@ def parse_json(body: bytes) -> dict[str, Any]:
 
 
 def parse_text_fields(fields: dict[str, str]) -> dict[str, Any]:
-    """Read a query or a form, in which numbers and flags arrive as text."""
-    parameters: dict[str, Any] = dict(fields)
+    """Read a query or a form, in which numbers and flags arrive as text; an empty one is absent."""
+    parameters: dict[str, Any] = {name: value for name, value in fields.items() if value}
     for name in _NUMBERS:
         digits = fields.get(name, "").removeprefix("-")
         if digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS:

@@ -37,20 +37,18 @@ def render(message: msgspec.Struct) -> bytes:
 # --- Models and voices -----------------------------------------------------------------------
 
 
-class Model(msgspec.Struct, kw_only=True):
+class Model(msgspec.Struct, kw_only=True, tag="model", tag_field="object"):
     """One model of `GET /v1/models`."""
 
     id: str
-    object: str = "model"
     created: int
     """Unix time in seconds."""
-    owned_by: str = "cosystream"
+    owned_by: str
 
 
-class ModelList(msgspec.Struct, kw_only=True):
+class ModelList(msgspec.Struct, kw_only=True, tag="list", tag_field="object"):
     """All models."""
 
-    object: str = "list"
     data: list[Model]
 
 

@@ -95,6 +95,14 @@ async def test_the_type_is_spelled_as_the_cpp_sample_looks_it_up(
 
 
 @pytest.mark.parametrize("how", ["get", "form"])
+async def test_an_empty_field_is_absent(url: str, how: str) -> None:
+    """As an HTML form sends what nobody has filled in."""
+    fields = {**REQUEST, "volume": "", "sample_rate": "", "enable_ssml": "", "format": ""}
+    answer = httpx.get(url, params=fields) if how == "get" else httpx.post(url, data=fields)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("how", ["get", "form"])
 @pytest.mark.parametrize("digits", ["9" * 19, "-" + "9" * 5000])
 async def test_a_number_without_end_is_a_wrong_parameter(url: str, how: str, digits: str) -> None:
     fields = {**REQUEST, "volume": digits}

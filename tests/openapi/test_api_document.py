@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from described import BASE_URL, DOCUMENT, operations, resolved
+from described import BASE_URL, DOCUMENT, leaves, operations, resolved
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from server_process import ServerProcess
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -119,9 +119,29 @@ def test_a_token_stands_where_one_is_needed() -> None:
     assert "$TOKEN" not in str(DOCUMENT)
 
 
+def test_what_is_always_sent_is_required() -> None:
+    """Generated clients make everything else optional."""
+    schemas = DOCUMENT["components"]["schemas"]
+    for name in ("OpenaiModel", "OpenaiModelList", "NlsAsyncTextProgress"):
+        optional = schemas[name]["properties"].keys() - schemas[name]["required"]
+        assert optional <= {"sentences"}, name
+    sent = [
+        content["schema"]
+        for one in operations()
+        for reply in one.facts["responses"].values()
+        for content in reply.get("content", {}).values()
+        if "schema" in content
+    ]
+    defaults = [
+        field.name for schema in sent for field in leaves(schema) if "default" in field.schema
+    ]
+    assert not defaults, "a reply's field with a default is as good as one that must be given"
+
+
 def test_it_is_served(sine_server: ServerProcess) -> None:
     answer = sine_server.get("/openapi.json")
     assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "no-cache"
     there = answer.json()
     assert there["paths"].keys() == DOCUMENT["paths"].keys()
     source = there["paths"]["/healthz"]["get"]["x-codeSamples"][0]["source"]

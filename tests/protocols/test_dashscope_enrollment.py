@@ -106,6 +106,7 @@ def test_the_other_actions(given: dict[str, Any], wanted: Any) -> None:
         (body({**CREATE, "max_prompt_audio_length": 2.9}), "from 3 to 30"),
         (body({**CREATE, "max_prompt_audio_length": float("nan")}), "from 3 to 30"),
         (body({**CREATE, "max_prompt_audio_length": True}), "from 3 to 30"),
+        (body({**CREATE, "max_prompt_audio_length": 10**400}), "from 3 to 30"),
         (body({**CREATE, "url": None, "voice_prompt": "a calm man"}), "voice_prompt"),
         (body({"action": "list_voice", "page_index": -1}), "Invalid page_index"),
         (body({"action": "list_voice", "page_size": 0}), "Invalid page_size"),

@@ -273,6 +273,7 @@ def test_defaults_of_the_package() -> None:
         ({"volume": 101}, ErrorCode.PARAMETER_INVALID),
         ({"rate": 0.4}, ErrorCode.PARAMETER_INVALID),
         ({"rate": float("nan")}, ErrorCode.PARAMETER_INVALID),
+        ({"rate": 10**400}, ErrorCode.PARAMETER_INVALID),
         ({"pitch": "1"}, ErrorCode.PARAMETER_INVALID),
         ({"pitch": True}, ErrorCode.PARAMETER_INVALID),
         ({"seed": 65_536}, ErrorCode.PARAMETER_INVALID),
