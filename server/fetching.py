@@ -37,6 +37,9 @@ _MAX_URL_CHARACTERS = 4096
 _CONNECT_TIMEOUT_S = 5.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All that is assigned to the public (RFC 4291); outside of it lie deprecated private networks
+(fec0::/10) and other ways to write an IPv4 address, which the standard library calls global."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,8 @@ class Fetcher:
     def __init__(self, networks: Sequence[str] = (), *, resolve: Resolve | None = None) -> None:
         self._networks = [ipaddress.ip_network(network) for network in networks]
         self._resolve = resolve or _resolve
+        # To read all certificates takes as long as some audio, so it is not done for each request.
+        self._tls = httpx.create_ssl_context(trust_env=False)
 
     async def get(self, url: str, limits: Limits) -> bytes:
         """Fetch a body.
@@ -116,7 +121,7 @@ class Fetcher:
             FetchError: it is no URL, or its host is a number outside the allowed networks.
         """
         try:
-            host = _parse(url).host
+            host = _host(_parse(url))
         except httpx.InvalidURL:
             raise FetchError("is no URL") from None
         if _is_number(host) and not self._is_allowed_number(host):
@@ -161,20 +166,20 @@ class Fetcher:
         if body is not None:
             headers["Content-Type"] = "application/json"
         async with (
-            httpx.AsyncClient(trust_env=False, timeout=timeout) as client,
+            httpx.AsyncClient(verify=self._tls, trust_env=False, timeout=timeout) as client,
             client.stream(
                 method,
                 url.copy_with(host=str(address)),
                 content=body,
                 headers=headers,
-                extensions={"sni_hostname": url.host},
+                extensions={"sni_hostname": _host(url)},
             ) as response,
         ):
             yield response
 
     async def _address(self, url: httpx.URL) -> Address:
         port = url.port or _DEFAULT_PORTS[url.scheme]
-        found = [ipaddress.ip_address(text) for text in await self._resolve(url.host, port)]
+        found = [ipaddress.ip_address(text) for text in await self._resolve(_host(url), port)]
         # One private address among public ones is an attack, not a preference.
         if not found or not all(self._is_allowed(address) for address in found):
             raise FetchError("is not at a public address")
@@ -186,6 +191,8 @@ class Fetcher:
         inner = _embedded(address)
         if inner is not None:
             return self._is_allowed(inner)
+        if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST:
+            return False
         return address.is_global and not address.is_multicast
 
 
@@ -210,16 +217,25 @@ def _parse(text: str) -> httpx.URL:
     if len(text) > _MAX_URL_CHARACTERS:
         raise FetchError("is too long")
     url = httpx.URL(text)
-    if url.scheme not in _DEFAULT_PORTS or not url.host:
+    if url.scheme not in _DEFAULT_PORTS or not url.raw_host:
         raise FetchError("must begin with http:// or https://")
     if url.userinfo:
         raise FetchError("must not hold a user name or password")
     return url
 
 
+def _host(url: httpx.URL) -> str:
+    """In ASCII, as requests have it; `url.host` reads Punycode, and fails where it is none."""
+    return url.raw_host.decode("ascii")
+
+
 async def _resolve(host: str, port: int) -> Sequence[str]:
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        # One of its labels is empty, or too long.
+        raise OSError(f"{host!r} is no host's name") from None
     # A scope (fe80::1%eth0) is no part of the address.
     return [str(address[0]).partition("%")[0] for *_, address in found]
 

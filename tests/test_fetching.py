@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
@@ -96,6 +97,11 @@ async def test_what_is_public_is_fetched_by_the_address_that_was_checked() -> No
         "64:ff9b::7f00:1",
         "2002:7f00:1::",
         "2001:0:7f00:1::80ff:fffe",
+        # Private once, another prefix for NAT64, and two more ways to write an IPv4 address.
+        "fec0::1",
+        "64:ff9b:1::7f00:1",
+        "::7f00:1",
+        "::ffff:0:7f00:1",
         "93.184.216.34 127.0.0.1",
     ],
 )
@@ -247,6 +253,22 @@ def test_a_host_that_is_an_address_is_refused_before_anybody_is_asked(host: str)
 def test_what_is_no_web_address_is_not_posted_to(url: str) -> None:
     with pytest.raises(FetchError):
         Fetcher().check(url)
+
+
+@pytest.mark.parametrize("host", ["a..example", "a" * 64 + ".example", "xn--a", "xn--"])
+async def test_a_host_that_no_resolver_takes_is_refused(host: str) -> None:
+    with pytest.raises(FetchError, match="cannot be reached"):
+        await Fetcher().post(f"http://{host}/", b"", timeout_s=5.0)
+    with pytest.raises(FetchError, match="cannot be fetched"):
+        await Fetcher().get(f"http://{host}/", LIMITS)
+
+
+async def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetcher = Fetcher(LOOPBACK)
+    monkeypatch.setattr(ssl, "create_default_context", None)
+    async with http_server(replies("204 No Content")) as place:
+        for _ in range(2):
+            await fetcher.post(f"http://{place}/", b"", timeout_s=5.0)
 
 
 @pytest.mark.parametrize("url", ["http://10.1.2.3:99/a", "https://a.example/", "http://4.you/"])
