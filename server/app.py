@@ -44,12 +44,13 @@ from server.pool.pool import WorkerPool
 from server.protocols.nls_async import render_notice
 from server.recognizer_kinds import NONE, recognizer_spec
 from server.settings import Settings
-from server.speech import normalizer
+from server.speech import normalizer, spoken_files
 from server.speech.cloning import VoiceCloning
 from server.speech.jobs.service import LongTexts
 from server.speech.previews import PreviewShelf
 from server.speech.recognition import RecognitionService
 from server.speech.service import SpeechService
+from server.speech.spoken_files import SpokenFiles
 from server.speech.voices import AliasTable
 
 _ENROLL_TIMEOUT_S = 60.0
@@ -113,6 +114,7 @@ def build_app(settings: Settings) -> Starlette:
             protocol=nls_async.PROTOCOL,
             render_notice=render_notice,
         ),
+        spoken_files=SpokenFiles(settings.data_path / spoken_files.DIRECTORY_NAME),
     )
     app = Starlette(
         routes=_routes(),

@@ -23,7 +23,6 @@ from server.endpoints.speech_response import HttpSpeech, SpeechResponse
 from server.errors import ErrorCode, SpeechError
 from server.protocols import dashscope, dashscope_http
 from server.protocols.dashscope_http import Address, EventReply, Reply, WholeReply
-from server.speech import spoken_files
 from server.speech.session import SpeechSession
 from server.speech.spoken_files import SpokenFile, SpokenFiles
 from server.speech.types import AudioFormat, AudioProduced
@@ -63,7 +62,7 @@ async def _synthesize(request: Request, request_id: str) -> Response:
         session,
         wanted.text,
         reply,
-        files=_files(services),
+        files=services.spoken_files,
         audio_format=options.audio_format,
         base_url=str(request.base_url).rstrip("/"),
     )
@@ -85,16 +84,12 @@ async def spoken_file(request: Request) -> Response:
     Raises:
         HTTPException: 404, there is none, or no more.
     """
-    files = _files(request.app.state.services)
-    path = await asyncio.to_thread(files.find, request.path_params["name"])
+    services: Services = request.app.state.services
+    path = await asyncio.to_thread(services.spoken_files.find, request.path_params["name"])
     if path is None:
         raise HTTPException(404)
     audio_format = AudioFormat(path.suffix.removeprefix("."))
     return FileResponse(path, media_type=dashscope_http.CONTENT_TYPES[audio_format])
-
-
-def _files(services: Services) -> SpokenFiles:
-    return SpokenFiles(services.settings.data_path / spoken_files.DIRECTORY_NAME)
 
 
 class _KeptSpeech(HttpSpeech):

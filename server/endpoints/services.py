@@ -18,6 +18,7 @@ from server.speech.jobs.service import LongTexts
 from server.speech.previews import PreviewShelf
 from server.speech.recognition import RecognitionService
 from server.speech.service import SpeechService
+from server.speech.spoken_files import SpokenFiles
 
 _DRAIN_POLL_S = 0.05
 _ABORT_GRACE_S = 1.0
@@ -48,6 +49,7 @@ class Services:
     recognition: RecognitionService
     fetcher: Fetcher
     long_texts: LongTexts
+    spoken_files: SpokenFiles
     conversations: set[Conversation] = field(default_factory=set)
     draining: bool = False
 

@@ -4,8 +4,8 @@
                 <the same>.mp3.part            being written
 
 Whoever knows a name may have the file: names are random, and so as good as a key. What is too old,
-and the oldest of what is too much, is deleted when the next file is made, or by `sweep`. Everything
-here blocks.
+and the oldest of what is too much, is deleted when the next file is made (where that takes long,
+when some further one is), or by `sweep`. Everything here blocks.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import time
 import uuid
 from pathlib import Path
 
+from server.speech import durable_files
+
 DIRECTORY_NAME = "spoken"
 """In `Settings.data_path`."""
 LIFETIME_S = 24 * 3600
@@ -27,6 +29,9 @@ _NAME = re.compile(r"[0-9a-f]{32}\.[a-z0-9]{2,5}")
 _PART = ".part"
 _STALE_PART_S = 3600.0
 """Nobody writes to a file any more that was not written to for so long."""
+_CHEAP_SWEEP_S = 0.05
+_SWEEP_SHARE = 0.01
+"""Of the time: with tens of thousands of files a sweep lasts longer than many a text."""
 _MOST_WAV_BYTES = 0xFFFFFFFF
 """More is not known to the header, as in a stream's."""
 _WAV_SIZES = ((4, 8), (40, 44))
@@ -36,8 +41,11 @@ _WAV_SIZES = ((4, 8), (40, 44))
 class SpokenFile:
     """A file that is being written: `finish` or `discard` it."""
 
-    def __init__(self, directory: Path, extension: str, lifetime_s: float) -> None:
+    def __init__(
+        self, directory: Path, extension: str, lifetime_s: float, *, durable: bool = False
+    ) -> None:
         self._lifetime_s = lifetime_s
+        self._durable = durable
         self.id = uuid.uuid4().hex
         self.name = f"{self.id}.{extension}"
         self._path = directory / self.name
@@ -56,8 +64,13 @@ class SpokenFile:
         """
         if self._path.suffix == ".wav":
             self._write_wav_sizes()
+        if self._durable:
+            self._file.flush()
+            os.fsync(self._file.fileno())
         self._file.close()
         self._part.rename(self._path)
+        if self._durable:
+            durable_files.sync(self._path.parent)
         return round(time.time() + self._lifetime_s)
 
     def _write_wav_sizes(self) -> None:
@@ -84,14 +97,22 @@ class SpokenFiles:
         directory: where they lie.
         lifetime_s: for how long each is kept.
         max_bytes: see `MAX_BYTES`.
+        durable: what is finished is there after a power cut as well.
     """
 
     def __init__(
-        self, directory: Path, *, lifetime_s: float = LIFETIME_S, max_bytes: int = MAX_BYTES
+        self,
+        directory: Path,
+        *,
+        lifetime_s: float = LIFETIME_S,
+        max_bytes: int = MAX_BYTES,
+        durable: bool = False,
     ) -> None:
         self._directory = directory
         self._lifetime_s = lifetime_s
         self._max_bytes = max_bytes
+        self._durable = durable
+        self._sweep_due_s = 0.0
 
     def create(self, extension: str) -> SpokenFile:
         """Begin a file.
@@ -100,8 +121,13 @@ class SpokenFiles:
             OSError: it cannot be made.
         """
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.sweep()
-        return SpokenFile(self._directory, extension, self._lifetime_s)
+        begin_s = time.monotonic()
+        if begin_s >= self._sweep_due_s:
+            self.sweep()
+            end_s = time.monotonic()
+            if end_s - begin_s > _CHEAP_SWEEP_S:
+                self._sweep_due_s = end_s + (end_s - begin_s) / _SWEEP_SHARE
+        return SpokenFile(self._directory, extension, self._lifetime_s, durable=self._durable)
 
     def find(self, name: str) -> Path | None:
         """A finished file that is not too old."""

@@ -108,6 +108,13 @@ def test_what_is_removed_is_gone(store: JobStore) -> None:
     assert store.segments("a") == []
 
 
+def test_what_is_removed_tells_its_file(store: JobStore) -> None:
+    add(store, "new")
+    add(store, "done")
+    store.finish("done", "f.wav", [], now_s=200.0)
+    assert [store.remove(job_id) for job_id in ("new", "done", "none")] == ["", "f.wav", ""]
+
+
 def test_a_tenant_has_so_many_and_no_more(store: JobStore) -> None:
     add(store, "a")
     assert not store.add(order("b"), [segment(0)], now_s=1.0, most=1)

@@ -33,6 +33,20 @@ def test_a_finished_file_is_found_and_only_ours_to_read(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_what_is_durable_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[list[str]] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda _: synced.append([path.suffix for path in tmp_path.iterdir()])
+    )
+    keep(SpokenFiles(tmp_path), b"abc")
+    assert synced == []
+    keep(SpokenFiles(tmp_path, durable=True), b"abc", "mp3")
+    assert sorted(synced[0]) == [".part", ".pcm"]
+    assert sorted(synced[1]) == [".mp3", ".pcm"]
+
+
 def test_an_unfinished_file_is_not_found_and_leaves_nothing(tmp_path: Path) -> None:
     files = SpokenFiles(tmp_path)
     file = files.create("mp3")
@@ -93,3 +107,20 @@ def test_a_wav_file_has_its_sizes(tmp_path: Path) -> None:
     assert path is not None
     with wave.open(str(path)) as file:
         assert file.getnframes() == 240
+
+
+def test_sweeps_that_take_long_are_rare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, sweeps = 1000.0, 0
+
+    def sweep() -> None:
+        nonlocal now_s, sweeps
+        now_s += 0.5
+        sweeps += 1
+
+    files = SpokenFiles(tmp_path)
+    monkeypatch.setattr(files, "sweep", sweep)
+    monkeypatch.setattr("server.speech.spoken_files.time.monotonic", lambda: now_s)
+    for step_s, total in ((0.0, 1), (49.0, 1), (2.0, 2), (10.0, 2)):
+        now_s += step_s
+        keep(files, b"a")
+        assert sweeps == total

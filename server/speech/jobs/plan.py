@@ -13,7 +13,7 @@ from models.base import Capabilities
 from server.errors import ErrorCode, SpeechError
 from server.speech.encoder import Encoder
 from server.speech.jobs.types import Segment
-from server.speech.prosody import combined
+from server.speech.prosody import check_prosody, combined
 from server.speech.subtitles import SentenceTrack
 from server.speech.types import SpeechOptions
 from server.speech.utterance import Utterance
@@ -51,9 +51,10 @@ def check_sound(options: SpeechOptions, voice: VoiceEntry, segments: Sequence[Se
     Raises:
         SpeechError: FORMAT_UNSUPPORTED, SAMPLE_RATE_UNSUPPORTED or PARAMETER_INVALID.
     """
-    encoder = make_encoder(options, voice.sample_rate_hz)
+    make_encoder(options, voice.sample_rate_hz)
     for prosody in {segment.prosody for segment in segments}:
-        encoder.set_prosody(combined(options.prosody, prosody))
+        # Only looked at: filters for thousands of documents would take seconds to make.
+        check_prosody(combined(options.prosody, prosody))
 
 
 def make_encoder(options: SpeechOptions, model_rate_hz: int) -> Encoder:

@@ -26,7 +26,7 @@ from server.speech.jobs.rendering import Rendering, RenderingStoppedError
 from server.speech.jobs.speaking import JobSpeaking, Progress
 from server.speech.jobs.store import JobStore, JobStoreError
 from server.speech.jobs.threads import Threads
-from server.speech.jobs.types import Job, SentenceTimes
+from server.speech.jobs.types import Job
 from server.speech.spoken_files import SpokenFiles
 from server.speech.voices import VoiceCatalog, VoiceEntry
 
@@ -102,6 +102,9 @@ class JobRunner:
                 # A disk that is full will not stay so.
                 _log.error("jobs cannot be worked on, trying again", reason=str(error))
                 busy = False
+            except Exception:  # noqa: BLE001 - a defect must not stop all jobs until a restart
+                _log.exception("jobs cannot be worked on, trying again")
+                busy = False
             if not busy:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_POLL_S):
@@ -170,22 +173,28 @@ class JobRunner:
         """Make the file, and let it be fetched."""
         parts = self._parts
         with contextlib.suppress(RenderingStoppedError):
-            name, sentences, duration_s = await parts.threads.run(self._render, job, recording)
-            finish = functools.partial(parts.store.finish, now_s=time.time())
-            if await parts.threads.run(finish, job.id, name, sentences):
+            duration_s = await parts.threads.run(self._render, job, recording)
+            if duration_s is not None:
                 self._note_end(job, "completed", duration_s)
 
-    def _render(self, job: Job, recording: JobRecording) -> tuple[str, list[SentenceTimes], float]:
-        segments = self._parts.store.segments(job.id)
-        file = self._parts.files.create(job.order.options.audio_format.value)
+    def _render(self, job: Job, recording: JobRecording) -> float | None:
+        """Make the file and note its name down; its duration, None if nobody wants it any more."""
+        store, files, options = self._parts.store, self._parts.files, job.order.options
+        segments = store.segments(job.id)
+        file = files.create(options.audio_format.value)
+        noted = False
         try:
             rendering = Rendering(job.order, recording, file, stopped=self._stopped)
             sentences = rendering.run(segments)
             file.finish()
+            wanted = sentences if options.subtitles else []
+            noted = store.finish(job.id, file.name, wanted, now_s=time.time())
         finally:
             file.discard()
-        wanted = sentences if job.order.options.subtitles else []
-        return file.name, wanted, rendering.duration_s
+            if not noted:
+                # Nobody would ever know its name, and it would take the room of others.
+                files.remove(file.name)
+        return rendering.duration_s if noted else None
 
     async def _give_up(self, job: Job, error: SpeechError) -> None:
         store = self._parts.store

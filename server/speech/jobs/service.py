@@ -75,7 +75,10 @@ class LongTexts:
         self._most_of_tenant = settings.max_jobs_per_token
         self._store = JobStore(folder / _STORE_NAME)
         self._files = SpokenFiles(
-            folder / "files", lifetime_s=LIFETIME_S, max_bytes=settings.job_files_max_bytes
+            folder / "files",
+            lifetime_s=LIFETIME_S,
+            max_bytes=settings.job_files_max_bytes,
+            durable=True,
         )
         self._threads = Threads(settings.max_jobs + _OTHER_THREADS)
         room = Room(pool, speech.admission)
@@ -169,9 +172,9 @@ class LongTexts:
         Raises:
             JobStoreError: the store cannot be used.
         """
-        await self._threads.run(self._store.remove, job.id)
-        if job.file_name:
-            await self._threads.run(self._files.remove, job.file_name)
+        file_name = await self._threads.run(self._store.remove, job.id)
+        if file_name:
+            await self._threads.run(self._files.remove, file_name)
 
     async def file(self, name: str) -> Path | None:
         """A result, None if there is none, or no more."""

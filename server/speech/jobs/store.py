@@ -83,10 +83,17 @@ class JobStore:
         rows = self._read(f"SELECT {ORDER}, {STATE} FROM job WHERE id = ?", job_id)
         return read_job(rows[0]) if rows else None
 
-    def remove(self, job_id: str) -> None:
-        """Forget a job, whatever its state."""
+    def remove(self, job_id: str) -> str:
+        """Forget a job, whatever its state.
+
+        Returns:
+            The name of its file, which it may have got a moment ago; empty if it has none.
+        """
         with self._writing() as connection:
-            connection.execute("DELETE FROM job WHERE id = ?", (job_id,))
+            removed = connection.execute(
+                "DELETE FROM job WHERE id = ? RETURNING file_name", (job_id,)
+            ).fetchall()
+        return "".join(name for (name,) in removed)
 
     # --- Speaking ----------------------------------------------------------------------------
 
