@@ -112,6 +112,8 @@ class Conversation:
                 self._stream.last_sign_s = time.monotonic()
                 if Ping.is_type(event.type):
                     await self._send(Pong(event.data.get("text")).event())
+                    # Sending need not wait; thousands at once must not keep others waiting.
+                    await asyncio.sleep(0)
                 else:
                     await self._events.put(event)
 

@@ -74,9 +74,10 @@ class Hearing:
 
     def close(self) -> None:
         """Stop it, if it still goes on."""
-        if self._listener is not None and not self._listener.cancel():
+        listener = self._listener
+        if listener is not None and not listener.cancel() and not listener.cancelled():
             # It has ended; why is known, or nobody's concern any more.
-            self._listener.exception()
+            listener.exception()
         if self._recognition is not None:
             self._recognition.close()
         self._recognition = self._listener = self._format = self._pcm = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import psutil
 import pytest
 from flowing import eventually
 from server_process import ROOT, ServerProcess
+from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.error import Error
 from wyoming.info import Describe
 from wyoming.ping import Ping
@@ -198,6 +200,24 @@ async def test_a_flood_of_connections_leaves_nothing(shared: tuple[ServerProcess
     await eventually(lambda: connections(process) == 0)
     await eventually(lambda: process.metric("cosystream_active_sessions") == 0)
     await eventually(lambda: psutil.Process(process.pid).num_fds() <= before + 2)
+
+
+async def test_clients_that_leave_before_the_transcript_leave_nothing(tmp_path: Path) -> None:
+    options = {"sample_rate_hz": 16_000, "gate": str(tmp_path / "gate"), "slots": 4}
+    recognizer = {"kind": "word_recognizer:WordRecognizer", "options": options}
+    with serving(tmp_path, recognizer=json.dumps(recognizer)) as (process, port):
+        before = psutil.Process(process.pid).num_fds()
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(4):
+                client = await stack.enter_async_context(WyomingClient(port))
+                audio = AudioChunk(16_000, 2, 1, b"\0\0" * 1600)
+                await client.send(AudioStart(16_000, 2, 1), audio, AudioStop(), Ping())
+                await client.until("pong")
+            # The end of the audio may still be on its way to whoever waits for the transcript.
+            await asyncio.sleep(0.1)
+        await eventually(lambda: process.metric("cosystream_active_sessions") == 0)
+        await eventually(lambda: connections(process) == 0)
+        await eventually(lambda: psutil.Process(process.pid).num_fds() <= before + 2)
 
 
 # --- Who may come ----------------------------------------------------------------------------
