@@ -68,6 +68,8 @@ class VoiceStore:
         self.voices: tuple[ClonedVoice, ...] = ()
         self.damaged: tuple[DamagedVoice, ...] = ()
         self._stamps: dict[str, tuple[int, int]] = {}
+        self._replaced: tuple[str, ...] = ()
+        """Whose place others have taken, by a writer who died before they were deleted."""
         self._guard = threading.Lock()
 
     def find(self, name: str) -> ClonedVoice | None:
@@ -101,12 +103,22 @@ class VoiceStore:
                 damaged.append(DamagedVoice(voice_id, f"{_name_of(error)}: {error.strerror}"))
             except ValueError as error:
                 damaged.append(DamagedVoice(voice_id, str(error)))
-        voices.sort(key=lambda voice: (voice.facts.created_at, voice.facts.id))
-        self.voices = tuple(_with_names_of_their_own(voices, damaged))
+        # Of one voice's recordings the newest goes first.
+        voices.sort(key=lambda voice: (voice.facts.changed_at, voice.facts.id), reverse=True)
+        voices.sort(key=lambda voice: voice.facts.created_at)
+        replaced: list[str] = []
+        self.voices = tuple(_with_names_of_their_own(voices, damaged, replaced))
+        self._replaced = tuple(replaced)
         for one in damaged:
             if one not in self.damaged:
                 self._tell(one)
         self.damaged = tuple(damaged)
+
+    def _load_to_write(self) -> None:
+        """Load, and delete what was replaced: nobody shall hear it again. Under the lock."""
+        self._load()
+        for voice_id in self._replaced:
+            self._delete(voice_id)
 
     def add(self, facts: VoiceFacts, recording: bytes, features: bytes) -> ClonedVoice:
         """Keep a new voice.
@@ -123,7 +135,7 @@ class VoiceStore:
             ValueError: a file is too large to be read again.
         """
         with self._guard, self._locked():
-            self._load()
+            self._load_to_write()
             self.check_free(facts.name, facts.id)
             if len(self.voices) >= MAX_VOICES:
                 message = f"There are {MAX_VOICES} cloned voices, as many as there may be!"
@@ -137,7 +149,14 @@ class VoiceStore:
     ) -> ClonedVoice:
         """Keep a voice in the place of another, whose name it may have.
 
-        If the process dies in between, both are there, and one of them is told of as damaged.
+        If the process dies in between, both are there: the newer one counts, and whoever writes
+        next deletes the other.
+
+        Args:
+            voice_id: of the one that goes.
+            facts: with its `created_at`, and a `changed_at`; else see `add`.
+            recording: see `add`.
+            features: see `add`.
 
         Raises:
             SpeechError: VOICE_UNKNOWN: the other one is gone; VOICE_EXISTS: see `add`.
@@ -145,7 +164,7 @@ class VoiceStore:
             ValueError: see `add`.
         """
         with self._guard, self._locked():
-            self._load()
+            self._load_to_write()
             if all(voice.facts.id != voice_id for voice in self.voices):
                 message = f"The voice '{facts.name}' has been removed!"
                 raise SpeechError(ErrorCode.VOICE_UNKNOWN, message)
@@ -194,6 +213,7 @@ class VoiceStore:
         if not is_id(voice_id):
             raise ValueError(f"{voice_id!r} is no id of a cloned voice")
         with self._guard, self._locked():
+            self._load_to_write()
             self._delete(voice_id)
             self._load()
 
@@ -289,18 +309,23 @@ def _log_damage(damaged: DamagedVoice) -> None:
 
 
 def _with_names_of_their_own(
-    voices: list[ClonedVoice], damaged: list[DamagedVoice]
+    voices: list[ClonedVoice], damaged: list[DamagedVoice], replaced: list[str]
 ) -> Iterator[ClonedVoice]:
-    """Of two voices with one name, as copied directories may have it, the older one has it."""
-    names: set[str] = set()
+    """Of two voices with one name, as copied directories may have it, the older one has it.
+
+    Two that were made at the same moment are one voice, of which `replace` left both.
+    """
+    owners: dict[str, VoiceFacts] = {}
     for voice in voices:
-        folded = fold_name(voice.facts.name)
-        if folded in names:
-            reason = f"another voice has its name, '{voice.facts.name}'"
-            damaged.append(DamagedVoice(voice.facts.id, reason))
-            continue
-        names.add(folded)
-        yield voice
+        facts = voice.facts
+        owner = owners.setdefault(fold_name(facts.name), facts)
+        if owner is facts:
+            yield voice
+        elif owner.created_at == facts.created_at:
+            replaced.append(facts.id)
+        else:
+            reason = f"another voice has its name, '{facts.name}'"
+            damaged.append(DamagedVoice(facts.id, reason))
 
 
 def _read_file(path: Path) -> bytes:

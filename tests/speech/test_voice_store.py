@@ -11,6 +11,7 @@ import threading
 import unicodedata
 from pathlib import Path
 
+import msgspec
 import pytest
 from clone_model import recording, syllables
 from hypothesis import given, settings
@@ -218,6 +219,46 @@ def test_a_voice_takes_the_place_of_another(store: VoiceStore) -> None:
     assert store.find("Anna") is new
     assert store.find(old) is None
     assert [path.name for path in store.directory.glob("clone-*")] == [new.facts.id]
+
+
+@pytest.fixture(params=[(200.0, 300.0), (300.0, 200.0)])
+def half_replaced(
+    store: VoiceStore, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> str:
+    """The id of what took the place of a voice, by a writer who died before it was deleted.
+
+    Once it is above the other one's, and once below.
+    """
+    old_hz, new_hz = request.param
+    wavs = {pitch_hz: recording(pitch_hz, 1.0) for pitch_hz in (old_hz, new_hz)}
+    old = store.add(facts("Anna", wav=wavs[old_hz], mark="x"), wavs[old_hz], b"old").facts
+    new = msgspec.structs.replace(
+        facts("Anna", wav=wavs[new_hz], mark="x"), created_at=old.created_at, changed_at=now()
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_delete", lambda _: None)
+        return store.replace(old.id, new, wavs[new_hz], b"new").facts.id
+
+
+def test_half_a_replacement_counts_and_is_finished_by_the_next_writer(
+    store: VoiceStore, half_replaced: str
+) -> None:
+    again = VoiceStore(store.directory)
+    again.load()
+    assert [voice.facts.id for voice in again.voices] == [half_replaced]
+    assert again.damaged == ()
+    add(again, "Bob", 600)
+    assert len(list(store.directory.glob("clone-*"))) == 2
+
+
+def test_what_was_replaced_does_not_come_back_when_its_voice_is_removed(
+    store: VoiceStore, half_replaced: str
+) -> None:
+    again = VoiceStore(store.directory)
+    again.load()
+    again.remove(half_replaced)
+    assert again.voices == ()
+    assert list(store.directory.glob("clone-*")) == []
 
 
 def test_what_is_gone_is_not_replaced(store: VoiceStore) -> None:
