@@ -138,6 +138,12 @@ def test_what_is_always_sent_is_required() -> None:
     assert not defaults, "a reply's field with a default is as good as one that must be given"
 
 
+def test_a_recording_is_bytes_in_the_words_of_3_0_and_3_1() -> None:
+    """Generated clients would send text otherwise."""
+    audio = DOCUMENT["components"]["schemas"]["VoicesNewVoice"]["properties"]["audio"]
+    assert (audio["format"], audio["contentMediaType"]) == ("binary", "application/octet-stream")
+
+
 def test_it_is_served(sine_server: ServerProcess) -> None:
     answer = sine_server.get("/openapi.json")
     assert answer.headers["content-type"] == "application/json"
