@@ -11,7 +11,6 @@ import pytest
 import torch
 from spoken import LONG, TEXT, VOICE, open_stream, opened, speak, speak_together, tiny_checkpoint
 
-import models.native.model
 from models.base import ModelError, Samples
 from models.cosyvoice.guards import BadSegmentError
 from models.native.engine import Engine
@@ -218,8 +217,8 @@ def test_a_broken_device_ends_the_worker(
     directory: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     errors: list[BaseException] = []
-    monkeypatch.setattr(models.native.model, "_leave", errors.append)
     model = opened(directory)
+    model._engine._on_broken = errors.append
     parts = Parts(model._engine)
     features = model._voices.get("guilty")
     assert features is not None
