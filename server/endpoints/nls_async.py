@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 
+from server.endpoints.refusal_headers import refusal_headers
 from server.endpoints.request_body import read_body
 from server.endpoints.services import Services
 from server.errors import ErrorCode, SpeechError
@@ -112,11 +113,7 @@ def _base_url(request: Request) -> str:
 def _failed(error: SpeechError, request_id: str) -> Response:
     status, body = nls_async.render_failure(error, request_id=request_id)
     response = _json(status, body)
-    if error.retry_after_s is not None:
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
-    if error.code is ErrorCode.IDLE_TIMEOUT:
-        # The rest of the body may come at any time; nobody waits for it.
-        response.headers["Connection"] = "close"
+    response.headers.update(refusal_headers(error))
     return response
 
 

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from server.endpoints.header_spelling import spell_content_type
+from server.endpoints.refusal_headers import refusal_headers
 from server.endpoints.request_body import read_body
 from server.endpoints.services import Services
 from server.endpoints.speech_response import HttpSpeech, SpeechResponse
@@ -59,12 +60,7 @@ async def _speak(request: Request, task_id: str) -> Response:
 
 
 def _failed(error: SpeechError, task_id: str) -> Response:
-    headers = {"X-NLS-RequestId": task_id}
-    if error.retry_after_s is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
-    if error.code is ErrorCode.IDLE_TIMEOUT:
-        # The rest of the body may come at any time; nobody waits for it.
-        headers["Connection"] = "close"
+    headers = {"X-NLS-RequestId": task_id, **refusal_headers(error)}
     status, body = nls_rest.render_failure(error, task_id=task_id)
     return Response(body, status, headers, media_type="application/json")
 

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from server.endpoints.refusal_headers import refusal_headers
 from server.errors import ErrorCode, SpeechError
 from server.protocols import openai
 from server.protocols.openai import ErrorDetail, Failure
@@ -17,7 +18,7 @@ _PATHS = ("/v1/audio/", "/v1/models/")
 _NOT_FOUND = 404
 _METHOD_NOT_ALLOWED = 405
 _TRY_AGAIN = (429, 503)
-_RETRY_AFTER_S = 1.0
+_RETRY_AFTER = "1"
 """The official clients come back twice unless they are told when: an overloaded server would get
 three times the load."""
 _log = structlog.get_logger(__name__)
@@ -29,15 +30,12 @@ def refusal(error: SpeechError, request_id: str) -> Response:
     response = failed(status, openai.detail(error), request_id)
     if error.code is ErrorCode.TOKEN_INVALID:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if error.retry_after_s is not None or status in _TRY_AGAIN:
-        retry_after_s = error.retry_after_s or _RETRY_AFTER_S
-        response.headers["Retry-After"] = str(max(1, round(retry_after_s)))
+    response.headers.update(refusal_headers(error))
+    if status in _TRY_AGAIN:
+        response.headers.setdefault("Retry-After", _RETRY_AFTER)
     if error.code is ErrorCode.QUOTA_EXCEEDED:
         # Trying again is of no use before tomorrow.
         response.headers["x-should-retry"] = "false"
-    if error.code is ErrorCode.IDLE_TIMEOUT:
-        # The rest of the body may come at any time; nobody waits for it.
-        response.headers["Connection"] = "close"
     return response
 
 

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from server import limits
 from server.endpoints.cross_site import check_site
+from server.endpoints.refusal_headers import refusal_headers
 from server.endpoints.services import Services
 from server.endpoints.speech_response import HttpSpeech, SpeechResponse
 from server.endpoints.upload import read_upload
@@ -241,9 +242,5 @@ def _failed(error: SpeechError) -> Response:
     response = _json({"error": body}, http_status(error.code))
     if error.code is ErrorCode.TOKEN_INVALID:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if error.retry_after_s is not None:
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
-    if error.code is ErrorCode.IDLE_TIMEOUT:
-        # The rest of the body may come at any time; nobody waits for it.
-        response.headers["Connection"] = "close"
+    response.headers.update(refusal_headers(error))
     return response
