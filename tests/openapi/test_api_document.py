@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -12,9 +13,11 @@ import pytest
 from described import BASE_URL, DOCUMENT, leaves, operations, resolved
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from server_process import ServerProcess
+from starlette.requests import Request
 from starlette.routing import Mount, Route, WebSocketRoute
 
 from server.app import build_app
+from server.endpoints import api_document
 from server.openapi.document import DOCS, build
 from server.openapi.sections import SECTIONS, SOCKETS
 from server.protocols import dashscope, nls_async, nls_rest, qiniu_asr
@@ -152,6 +155,26 @@ def test_it_is_served(sine_server: ServerProcess) -> None:
     assert there["paths"].keys() == DOCUMENT["paths"].keys()
     source = there["paths"]["/healthz"]["get"]["x-codeSamples"][0]["source"]
     assert source == f"curl --fail-with-body http://{sine_server.address}/healthz"
+
+
+@pytest.mark.anyio
+async def test_it_is_made_once_for_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may ask for it, and it takes as long as a frame of audio."""
+    made: list[str] = []
+
+    def count(*_tables: Any, base_url: str, **_facts: Any) -> dict[str, Any]:
+        made.append(base_url)
+        return {}
+
+    authenticator = SimpleNamespace(required=False)
+    state = SimpleNamespace(services=SimpleNamespace(authenticator=authenticator))
+    monkeypatch.setattr(api_document, "build", count)
+    for host in ("made-up-1", "made-up-1", "made-up-2", "made-up-1"):
+        scope = {"type": "http", "scheme": "http", "path": "/openapi.json", "query_string": b""}
+        headers = [(b"host", host.encode())]
+        app = SimpleNamespace(state=state)
+        await api_document.openapi(Request({**scope, "headers": headers, "app": app}))
+    assert made == ["http://made-up-1", "http://made-up-2"]
 
 
 def test_an_odd_host_stays_within_its_quotes(sine_server: ServerProcess) -> None:
