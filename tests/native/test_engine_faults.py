@@ -18,7 +18,7 @@ from models.native.flow.errors import FlowJobError
 from models.native.model import NativeModel
 from models.native.session import Session
 
-REQUESTS = [(LONG, VOICE, 1), (LONG, "guilty", 2), (TEXT * 3, "clone", 3), (LONG, "中文男", 4)]
+REQUESTS = [(LONG, VOICE, 1), (TEXT * 2, "guilty", 2), (TEXT, "clone", 3), (TEXT, "中文男", 4)]
 GUILTY = 1
 
 
@@ -201,9 +201,9 @@ def test_twice_is_too_often(model: NativeModel, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_has_been_heard_stands(model: NativeModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    unharmed = speak(model, LONG * 8)
-    goes_wrong(monkeypatch, at=400, times=1)
-    heard = speak(model, LONG * 8)
+    unharmed = speak(model, LONG * 5)
+    goes_wrong(monkeypatch, at=350, times=1)
+    heard = speak(model, LONG * 5)
     assert 0 < len(heard) < len(unharmed)
     np.testing.assert_allclose(heard, unharmed[: len(heard)], atol=1e-4)
     assert model.take_incidents() == {"repeated_token": 1}
