@@ -96,7 +96,7 @@ class SpokenFiles:
     Args:
         directory: where they lie.
         lifetime_s: for how long each is kept.
-        max_bytes: see `MAX_BYTES`.
+        max_bytes: see `MAX_BYTES`; a single larger file would not stay.
         durable: what is finished is there after a power cut as well.
     """
 
@@ -110,7 +110,7 @@ class SpokenFiles:
     ) -> None:
         self._directory = directory
         self._lifetime_s = lifetime_s
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._durable = durable
         self._sweep_due_s = 0.0
 
@@ -160,7 +160,7 @@ class SpokenFiles:
                 status = path.stat()
                 found.append((status.st_mtime, status.st_size, path))
         now_s = time.time()
-        room_bytes = self._max_bytes
+        room_bytes = self.max_bytes
         for modified_s, size_bytes, path in sorted(found, reverse=True):
             finished = path.suffix != _PART
             room_bytes -= size_bytes if finished else 0

@@ -78,7 +78,9 @@ def render(
     files = SpokenFiles(tmp_path / "files")
     file = files.create(options.audio_format.value)
     stopped = threading.Event()
-    sentences = Rendering(order(options=options), recording, file, stopped=stopped).run(spoken)
+    sentences = Rendering(
+        order(options=options), recording, file, stopped=stopped, max_bytes=1 << 30
+    ).run(spoken)
     file.finish()
     recording.discard()
     path = files.find(file.name)
@@ -134,6 +136,8 @@ def test_a_server_that_stops_gives_it_up(tmp_path: Path) -> None:
     stopped = threading.Event()
     stopped.set()
     with pytest.raises(RenderingStoppedError):
-        Rendering(order(), recording, file, stopped=stopped).run([segment(0, end_samples=end)])
+        Rendering(order(), recording, file, stopped=stopped, max_bytes=1 << 30).run(
+            [segment(0, end_samples=end)]
+        )
     file.discard()
     recording.close()

@@ -15,6 +15,7 @@ from flowing import eventually
 from job_orders import RATE_HZ, order, segment
 from sine_model import sine_samples
 
+from server.errors import ErrorCode
 from server.speech.jobs import runner
 from server.speech.jobs.recording import JobRecording
 from server.speech.jobs.runner import JobRunner, RunnerParts
@@ -139,3 +140,13 @@ async def test_a_defect_stops_nothing_for_good(studio: Studio) -> None:
     async with studio.open(), asyncio.timeout(10):
         await studio.told.wait()
         await studio.ended.wait()
+
+
+async def test_a_file_that_would_take_all_the_room_is_not_made(studio: Studio) -> None:
+    studio.files.max_bytes = 1000
+    async with studio.open(), asyncio.timeout(10):
+        await studio.ended.wait()
+        await eventually(lambda: not studio.left)
+    job = JobStore(studio.files_folder.parent / "jobs").find("a")
+    assert job is not None
+    assert job.error_code is ErrorCode.TEXT_TOO_LONG

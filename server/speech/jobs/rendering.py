@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from models.base import Samples
+from server.errors import ErrorCode, SpeechError
 from server.speech.encoder import Encoder
 from server.speech.jobs.plan import make_encoder
 from server.speech.jobs.recording import JobRecording
@@ -30,6 +31,7 @@ class Rendering:
         recording: of all its segments.
         file: takes the bytes; whoever opened it ends it.
         stopped: when set, the file is given up.
+        max_bytes: more would go again as soon as it is there.
     """
 
     def __init__(
@@ -39,11 +41,14 @@ class Rendering:
         file: SpokenFile,
         *,
         stopped: threading.Event,
+        max_bytes: int,
     ) -> None:
         self._order = order
         self._recording = recording
         self._file = file
         self._stopped = stopped
+        self._max_bytes = max_bytes
+        self._n_bytes = 0
         self._encoder: Encoder = make_encoder(order.options, order.sample_rate_hz)
         self._begin_samples = 0
 
@@ -57,6 +62,7 @@ class Rendering:
 
         Raises:
             RenderingStoppedError: see `stopped`.
+            SpeechError: TEXT_TOO_LONG, see `max_bytes`.
             OSError: the disk is full, for example.
         """
         sentences: list[SentenceTimes] = []
@@ -96,4 +102,8 @@ class Rendering:
 
     def _write(self, frames: list[bytes]) -> None:
         for data in frames:
+            self._n_bytes += len(data)
+            if self._n_bytes > self._max_bytes:
+                message = f"Its audio would be larger than {self._max_bytes} bytes!"
+                raise SpeechError(ErrorCode.TEXT_TOO_LONG, message)
             self._file.write(data)

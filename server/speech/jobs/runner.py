@@ -184,7 +184,13 @@ class JobRunner:
         file = files.create(options.audio_format.value)
         noted = False
         try:
-            rendering = Rendering(job.order, recording, file, stopped=self._stopped)
+            rendering = Rendering(
+                job.order,
+                recording,
+                file,
+                stopped=self._stopped,
+                max_bytes=files.max_bytes,
+            )
             sentences = rendering.run(segments)
             file.finish()
             wanted = sentences if options.subtitles else []
