@@ -30,7 +30,7 @@ from models.native.lm.engine import LmEngine
 from models.native.lm.model import load_lm
 from models.native.lm.sequence import LmPrompt
 from models.native.options import FinalChunk, Hops, NativeOptions
-from models.native.scheduler.views import Policy
+from models.native.session import policy_of
 from models.native.stream import Report, SpeechStream
 from models.native.tokenizer import TextTokenizer
 from models.native.vocoder.vocoder import Vocoder
@@ -101,7 +101,7 @@ class NativeModel(SpeechModel):
         )
         self._engine = Engine(
             _load(checkpoint, options, found, n_sessions=slots + n_parked),
-            policy=Policy(audio_ahead_s=run_ahead_s),
+            policy=policy_of(run_ahead_s),
             hops=hops,
             on_broken=_leave,
         )

@@ -36,6 +36,19 @@ _LEAD_SHARE = 0.95
 _UNBOUNDED_S = 1e6
 
 
+def policy_of(run_ahead_s: float) -> Policy:
+    """How far sessions run ahead of what their consumers have taken.
+
+    The language model stops further ahead, and so far that it always goes on before the sound stops
+    for want of tokens: the share at which it does is above what `Session` tells of a consumer that
+    takes everything, with less than a chunk's tokens besides.
+
+    Args:
+        run_ahead_s: the sound's.
+    """
+    return Policy(audio_ahead_s=run_ahead_s, tokens_ahead_s=2 * (run_ahead_s + 2))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Voiceprint:
     """What the flow is told of a voice, on its device."""
