@@ -79,7 +79,7 @@ def test_the_same_tokens_sound_as_by_the_official_package(
     assert features is not None
     expected = official_sound(load_reference(directory), tokens, features, seed=3)
     assert list(map(len, chunks)) == list(map(len, expected))
-    np.testing.assert_allclose(np.concatenate(chunks), np.concatenate(expected), atol=1e-4)
+    np.testing.assert_allclose(np.concatenate(chunks), np.concatenate(expected), atol=2e-5)
 
 
 # --- Tokens that are left out ------------------------------------------------------------------
