@@ -39,6 +39,7 @@ LIBRARIES = {
     "cyclopts": "cyclopts",
     "httpx": "httpx",
     "httpx-sse": "httpx_sse",
+    "wyoming": "wyoming",
     "psutil": "psutil",
 }
 """Distribution and module of each dependency."""
