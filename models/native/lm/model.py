@@ -18,6 +18,7 @@ from torch.nn import functional
 from models.cosyvoice.checkpoint import Checkpoint
 from models.native.configuration import read_configuration
 from models.native.lm.key_values import KeyValues
+from models.native.lm.products import FewRowsLinear
 from models.native.lm.spec import (
     BODY,
     CONTROL_TABLE,
@@ -49,7 +50,7 @@ class LmModel(nn.Module):  # type: ignore[misc]  # torch has no types in the fro
         self.speech = nn.Embedding(spec.inputs.n_inputs - body.n_text, body.width)
         self.layers = nn.ModuleList(_Layer(body) for _ in range(body.layers))
         self.norm = _Norm(body.width, body.norm_eps)
-        self.head = nn.Linear(body.width, spec.outputs.n_outputs, bias=spec.has_output_bias)
+        self.head = FewRowsLinear(body.width, spec.outputs.n_outputs, bias=spec.has_output_bias)
         self.requires_grad_(requires_grad=False)
 
     @property
@@ -157,11 +158,11 @@ class _Layer(nn.Module):  # type: ignore[misc]
         n_query = body.heads * body.head_size
         n_rows = n_query + 2 * body.kv_heads * body.head_size
         self.attention_norm = _Norm(body.width, body.norm_eps)
-        self.queries_keys_values = nn.Linear(body.width, n_rows)
-        self.attention_out = nn.Linear(n_query, body.width, bias=False)
+        self.queries_keys_values = FewRowsLinear(body.width, n_rows)
+        self.attention_out = FewRowsLinear(n_query, body.width, bias=False)
         self.feed_forward_norm = _Norm(body.width, body.norm_eps)
-        self.gate_up = nn.Linear(body.width, 2 * body.feed_forward, bias=False)
-        self.down = nn.Linear(body.feed_forward, body.width, bias=False)
+        self.gate_up = FewRowsLinear(body.width, 2 * body.feed_forward, bias=False)
+        self.down = FewRowsLinear(body.feed_forward, body.width, bias=False)
 
     def forward(self, hidden: torch.Tensor, stored: torch.Tensor, span: _Span) -> torch.Tensor:
         """One layer; `stored` is (slots, 2 * kv_heads, positions, head_size)."""
