@@ -83,6 +83,7 @@ class Engine:
                 "known here"
             )
         self._stages = stages
+        self._n_slots = stages.lm.n_free_slots
         self._policy = replace(policy or Policy(), lookahead_tokens=spec.lookahead_tokens)
         self._hops = hops
         self._on_broken = on_broken
@@ -104,6 +105,16 @@ class Engine:
     def device(self) -> torch.device:
         """That it owns."""
         return self._stages.flow.device
+
+    @property
+    def n_sessions(self) -> int:
+        """That have begun and not ended."""
+        return len(self._sessions)
+
+    @property
+    def n_taken_slots(self) -> int:
+        """Of the language model."""
+        return self._n_slots - self._stages.lm.n_free_slots
 
     def submit(
         self, prompt: VoicePrompt, *, seed: np.random.SeedSequence, layout: TextLayout

@@ -152,6 +152,11 @@ class NativeModel(SpeechModel):
             incidents, self._incidents = self._incidents, Counter()
         return dict(incidents)
 
+    def holdings(self) -> Mapping[str, int]:
+        """Sessions, and slots of the language model; see `SpeechModel.holdings`."""
+        engine = self._engine
+        return {"sessions": engine.n_sessions, "lm_slots": engine.n_taken_slots}
+
     def close(self) -> None:
         """End the engine, and free the weights."""
         self._engine.close()
