@@ -177,5 +177,12 @@ class SpeechModel(ABC):
         """  # noqa: D205
         return {}
 
+    def holdings(self) -> Mapping[str, int]:
+        """What the model holds now, by name (`sessions`, `lm_slots` ...), for the metrics: what
+        does not go back to none when nobody is spoken for is a leak. Called beside streams, from
+        the thread that answers the heartbeat: quick.
+        """  # noqa: D205
+        return {}
+
     def close(self) -> None:  # noqa: B027 - models may have nothing to do
         """Free what the model holds. It is not used afterwards."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -237,3 +238,18 @@ class _PoolCollector(Collector):
         for model, total in sorted(totals.items()):
             parked.add_metric([model], total)
         yield parked
+        yield self._holdings()
+
+    def _holdings(self) -> Metric:
+        held = GaugeMetricFamily(
+            "cosystream_model_holds",
+            "What models hold for those who are spoken for, at the last heartbeat.",
+            labels=["model", "name"],
+        )
+        counts: Tally[tuple[str, str]] = Tally()
+        for worker in self._pool.snapshot().workers:
+            for name, count in worker.holdings.items():
+                counts[worker.model, name] += count
+        for labels, count in sorted(counts.items()):
+            held.add_metric(labels, count)
+        return held

@@ -130,6 +130,14 @@ class HostedModel:
         if counts:
             self._send(Incidents(counts))
 
+    def holdings(self) -> dict[str, int]:
+        """What the model holds now."""
+        try:
+            return dict(self.model.holdings())
+        except Exception:  # noqa: BLE001 - a figure less is no reason to lose speech
+            _told_traceback()
+            return {}
+
 
 def _told_traceback() -> str:
     """The exception that is being handled, also written to stderr."""

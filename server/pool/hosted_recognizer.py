@@ -21,3 +21,7 @@ class HostedRecognizer:
 
     def tell_incidents(self) -> None:
         """There are none."""
+
+    def holdings(self) -> dict[str, int]:
+        """Nothing that is told."""
+        return {}

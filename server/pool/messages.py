@@ -188,6 +188,9 @@ class Cancelled(msgspec.Struct, array_like=True, tag=39, frozen=True):
 class Pong(msgspec.Struct, array_like=True, tag=40, frozen=True):
     """The worker's reader lives."""
 
+    holdings: dict[str, int] = {}
+    """What the model holds now, by name."""
+
 
 class Parked(msgspec.Struct, array_like=True, tag=41, frozen=True):
     """The stream gave its slot back until its listener has taken audio, or more text has come."""

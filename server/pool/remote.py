@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, Protocol, TypeAlias
 
 import structlog
@@ -76,6 +76,8 @@ class RemoteWorker:
         self.info: HostedInfo | None = None
         self.last_error = ""
         self.rss_bytes = 0
+        self.holdings: Mapping[str, int] = {}
+        """What its model held at the last heartbeat, by name."""
         self.gone = asyncio.Event()
         """The connection has ended."""
         self.recycle_due = asyncio.Event()
@@ -281,7 +283,7 @@ class RemoteWorker:
             case messages.StartFailed():
                 self.last_error = message.message
             case messages.Pong():
-                pass
+                self.holdings = message.holdings
             case messages.Incidents():
                 for name, count in message.counts.items():
                     self._observer.incident(self.spec.name, name, count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, Self, TypeAlias
 
 import msgspec
@@ -27,6 +28,8 @@ class WorkerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int
     rss_bytes: int
     """Resident memory at the last check."""
+    holdings: Mapping[str, int] = {}
+    """What its model held then, by name."""
 
     @classmethod
     def of(cls, model: str, seat: Seat) -> Self:
@@ -51,6 +54,7 @@ class WorkerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
             parked=worker.parked,
             restarts=seat.restarts,
             rss_bytes=worker.rss_bytes,
+            holdings=worker.holdings,
         )
 
 

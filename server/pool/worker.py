@@ -132,7 +132,7 @@ class Worker:
             case messages.Recognize():
                 self._listen(message)
             case messages.Ping():
-                self._send(messages.Pong())
+                self._send(messages.Pong(self._holdings()))
             case messages.Close():
                 self._close_asked.set()
             case messages.AddVoice():
@@ -162,6 +162,11 @@ class Worker:
                 self._give_back(hosted)
             case _:
                 raise ChannelError(f"{type(message).__name__} for another kind of stream")
+
+    def _holdings(self) -> dict[str, int]:
+        if self._hosted is None or self._close_asked.is_set():
+            return {}  # it may be loading, or being freed
+        return self._hosted.holdings()
 
     def _loaded(self) -> _Hosted:
         if self._hosted is None:

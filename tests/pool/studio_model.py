@@ -124,6 +124,11 @@ class StudioModel(SineModel):
             incidents, self._incidents = self._incidents, {}
         return incidents
 
+    def holdings(self):
+        if self._guards == "raise":
+            raise RuntimeError("nobody counts")
+        return {"clones": len(self._clones)}
+
     def close(self):
         self._note("close")
 

@@ -57,6 +57,24 @@ async def test_streams_at_once_count_nothing_twice(make_bench, studio):
     await eventually(lambda: sum(count for _, _, count in bench.seen.incidents) == 3 * len(texts))
 
 
+async def test_what_a_model_holds_comes_with_the_heartbeat(make_bench, studio):
+    bench = await make_bench(studio.spec())
+    assert await enroll(bench, "")
+    metrics = Metrics()
+    metrics.watch(bench.pool)
+    await eventually(lambda: bench.workers()[0].holdings == {"clones": 0})
+    assert 'cosystream_model_holds{model="sine",name="clones"} 0.0' in metrics.render().decode()
+
+
+async def test_holdings_that_break_cost_no_worker(make_bench, studio):
+    bench = await make_bench(studio.spec(options={"guards": "raise"}))
+    [pid] = bench.pids()
+    for _ in range(3):
+        await bench.say("next")
+    assert bench.pids() == [pid]
+    assert bench.workers()[0].holdings == {}
+
+
 def test_they_are_counted_by_model_and_name():
     metrics = Metrics()
     metrics.incident("sine", "silence", 2)
