@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from models.native.flow.flow import Mels
 from models.native.flow.jobs import FlowJob
 from models.native.model import NativeModel
 
@@ -22,12 +23,13 @@ class BreakingNative(NativeModel):
     def __init__(self, *, breaks: str, **options: Any) -> None:
         super().__init__(**options)
         flow = self._engine._stages.flow
-        original = flow.run
+        original = flow.launch
 
-        def run(jobs: Sequence[FlowJob]) -> list[torch.Tensor]:
+        def launch(jobs: Sequence[FlowJob]) -> Mels:
             if Path(breaks).exists():
                 Path(breaks).unlink()
                 raise torch.AcceleratorError("CUDA error: device-side assert triggered")
-            return original(jobs)
+            mels: Mels = original(jobs)
+            return mels
 
-        flow.run = run  # type: ignore[method-assign]
+        flow.launch = launch  # type: ignore[method-assign]

@@ -1,8 +1,9 @@
 """One thread that computes the speech of many sessions.
 
 Nobody else touches the device. Sessions are told to it by an inbox and read from handles; between
-two steps it obeys what has come, asks the scheduler what is next, and computes one step of the
-language model and one batch of chunks.
+two steps it obeys what has come, asks the scheduler what is next, begins a batch of chunks if none
+is under way, and computes one step of the language model. The tokens of a step are all that it
+waits for: chunks are delivered when they have landed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,12 +24,23 @@ from models.base import ModelError, Samples
 from models.cosyvoice.errors import CheckpointError
 from models.cosyvoice.guards import BadSegmentError
 from models.cosyvoice.sampling import torch_seed
+from models.native.capturing import Captured, capture
 from models.native.costs import MeasuredCosts
+from models.native.device.graphs import Graphs
 from models.native.faults import Bisection
 from models.native.flow.errors import NotFiniteError
 from models.native.flow.flow import Flow
 from models.native.handle import SessionHandle
-from models.native.inbox import AppendText, Begin, Cancel, EndText, Inbox, Order, VoicePrompt
+from models.native.inbox import (
+    AppendText,
+    Begin,
+    Cancel,
+    EndText,
+    Inbox,
+    Order,
+    Prepare,
+    VoicePrompt,
+)
 from models.native.lm.engine import LmEngine
 from models.native.lm.errors import PromptTooLongError
 from models.native.lm.events import Ended, LmEvent, NotFinite, TokenDrawn, TooLong
@@ -36,7 +49,7 @@ from models.native.options import Hops
 from models.native.scheduler.planning import plan
 from models.native.scheduler.views import GRID_TOKENS, Chunk, Policy, SessionId
 from models.native.session import Session, Voiceprint
-from models.native.sounding import ChunkRow, batches, sound
+from models.native.sounding import ChunkRow, Flight, Sounder, batches
 from models.native.vocoder.vocoder import Vocoder
 
 LIMITS = LmLimits(longest=200.0)
@@ -50,6 +63,8 @@ class Stages:
     lm: LmEngine
     flow: Flow
     vocoder: Vocoder
+    graphs: Graphs
+    """Of flow and vocoder."""
 
 
 class Engine:
@@ -91,6 +106,8 @@ class Engine:
         self._costs = MeasuredCosts()
         self._bisection = Bisection(stages.flow.device)
         self._inbox = Inbox()
+        self._lane = stages.graphs.lane
+        self._sounder = Sounder(stages.flow, stages.vocoder, self._lane, self._inbox.wake)
         self._sessions: dict[SessionId, Session] = {}
         self._by_handle: dict[SessionHandle, Session] = {}
         self._waiting: deque[Session] = deque()
@@ -133,6 +150,16 @@ class Engine:
         self._inbox.put(Begin(handle=handle, prompt=prompt, seed=seed, layout=layout))
         return handle
 
+    def prepare(self) -> Captured:
+        """Capture what is computed all the time; before anybody speaks, since it takes long.
+
+        Raises:
+            ModelError: `failed`, the engine has ended.
+        """
+        order = Prepare(Future())
+        self._inbox.put(order)
+        return order.done.result()
+
     def close(self) -> None:
         """End the thread at its next step. Sessions that have not ended fail."""
         self._inbox.close()
@@ -152,6 +179,7 @@ class Engine:
             self._on_broken(error)
         for session in list(self._sessions.values()):
             self._end(session, ModelError("failed", "the model has ended"))
+        self._sounder.close()
 
     def _turn(self) -> float | None:
         """Compute what is next.
@@ -159,15 +187,15 @@ class Engine:
         Returns:
             How long there will be nothing to do unless something happens; None for ever.
         """
+        self._land()
         now_s = self._clock()
         views = [session.view(now_s, self._policy) for session in self._sessions.values()]
         found = plan(now_s, views, self._costs.costs, self._policy)
         for key, pause in found.pauses.items():
             self._sessions[key].pause = pause
         # Chunks first: their tokens are there, and the step is not for them.
-        rows = list(self._rows(found.chunks))
-        for batch in batches(rows):
-            self._sound(batch)
+        rows = [] if self._sounder.is_busy else list(self._rows(found.chunks))
+        self._sound(rows)
         if rows:
             # Between a batch and a step somebody may have been cancelled.
             self._obey(self._inbox.take(0) or ())
@@ -185,6 +213,9 @@ class Engine:
             if isinstance(order, Begin):
                 self._begin(order)
                 continue
+            if isinstance(order, Prepare):
+                self._prepare(order)
+                continue
             session = self._by_handle.get(order.handle)
             if session is None:
                 continue  # it has ended meanwhile
@@ -199,21 +230,30 @@ class Engine:
                     self._append(session, order)
         self._hand_out_slots()
 
+    def _prepare(self, order: Prepare) -> None:
+        try:
+            stages = self._stages
+            order.done.set_result(capture(stages.lm, stages.flow, stages.vocoder, stages.graphs))
+        except Exception as error:  # noqa: BLE001 - who has asked for it raises it
+            order.done.set_exception(error)
+
     def _begin(self, order: Begin) -> None:
-        device = self._stages.flow.device
         token_seed, noise_seed = order.seed.spawn(2)
         self._n_begun += 1
+        with self._lane.current():
+            voice = Voiceprint(
+                tokens=order.prompt.tokens,
+                mel=self._lane.send(torch.tensor(order.prompt.mel)),
+                embedding=self._lane.send(torch.tensor(order.prompt.embedding)),
+            )
+            vocoder = self._stages.vocoder.new_state(noise_seed)
         session = Session(
             self._n_begun,
             order,
             token_seed=torch_seed(token_seed),
-            voice=Voiceprint(
-                tokens=order.prompt.tokens,
-                mel=torch.tensor(order.prompt.mel, device=device),
-                embedding=torch.tensor(order.prompt.embedding, device=device),
-            ),
+            voice=voice,
             spec=self._stages.flow.spec,
-            vocoder=self._stages.vocoder.new_state(noise_seed),
+            vocoder=vocoder,
             sample_rate_hz=self._stages.vocoder.spec.sample_rate_hz,
             now_s=self._clock(),
         )
@@ -309,17 +349,29 @@ class Engine:
                 n_tokens, final = length
                 yield ChunkRow(session, n_tokens, final, session.job(n_tokens, final=final))
 
-    def _sound(self, batch: Sequence[ChunkRow]) -> None:
-        begin_s = self._clock()
-        for rows, sounds in self._bisection.run(self._compute, batch, self._fail_row):
-            for row, samples in zip(rows, sounds, strict=True):
-                self._deliver(row, samples)
-        n_new = sum(row.n_tokens for row in batch)
-        n_before = sum(len(row.job.tokens) for row in batch) - n_new
-        self._costs.batch_took(n_new, n_before, self._clock() - begin_s)
+    def _sound(self, rows: Sequence[ChunkRow]) -> None:
+        """Begin the most urgent batch; and the others, if that is over at once as on a CPU."""
+        for batch in batches(rows):
+            if self._sounder.is_busy:
+                return  # the rest is planned anew, with what has come by then
+            self._sounder.launch(batch, self._fail_row)
+            self._land()
 
-    def _compute(self, rows: Sequence[ChunkRow]) -> list[Samples]:
-        return sound(self._stages.flow, self._stages.vocoder, rows)
+    def _land(self) -> None:
+        for flight in self._sounder.land():
+            for row, samples in zip(flight.rows, flight.sounds(), strict=True):
+                if row.session.id not in self._sessions:
+                    continue  # it was cancelled meanwhile
+                if samples is None:
+                    self._fail(row.session, BadSegmentError("nan"))
+                else:
+                    self._deliver(row, samples)
+            self._measure(flight)
+
+    def _measure(self, flight: Flight) -> None:
+        n_new = sum(row.n_tokens for row in flight.rows)
+        n_before = sum(len(row.job.tokens) for row in flight.rows) - n_new
+        self._costs.batch_took(n_new, n_before, flight.seconds)
 
     def _deliver(self, row: ChunkRow, samples: Samples) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,6 +15,7 @@ from models.cosyvoice.features import Floats, TokenIds
 from models.native.lm.sequence import LmPrompt, TextLayout
 
 if TYPE_CHECKING:
+    from models.native.capturing import Captured
     from models.native.handle import SessionHandle
 
 
@@ -64,7 +66,14 @@ class Cancel:
     handle: SessionHandle
 
 
-Order: TypeAlias = Begin | AppendText | EndText | Cancel
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepare:
+    """Whatever can be captured is to be."""
+
+    done: Future[Captured]
+
+
+Order: TypeAlias = Begin | AppendText | EndText | Cancel | Prepare
 
 
 class Inbox:
@@ -80,11 +89,11 @@ class Inbox:
         """Ask for something.
 
         Raises:
-            ModelError: `failed`, a session was to begin, and the engine has ended.
+            ModelError: `failed`, something was to begin, and the engine has ended.
         """
         with self._changed:
             if self._closed:
-                if isinstance(order, Begin):
+                if isinstance(order, Begin | Prepare):
                     raise ModelError("failed", "the model has been closed")
                 return
             self._orders.append(order)
@@ -97,9 +106,13 @@ class Inbox:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Take no more orders."""
+        """Take no more orders, and drop those that nobody has taken."""
         with self._changed:
             self._closed = True
+            for order in self._orders:
+                if isinstance(order, Prepare):
+                    order.done.set_exception(ModelError("failed", "the model has been closed"))
+            self._orders = []
             self._changed.notify_all()
 
     def take(self, timeout_s: float | None) -> list[Order] | None:

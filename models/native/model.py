@@ -22,6 +22,8 @@ from models.cosyvoice.prompts import Prompt, make_prompt
 from models.cosyvoice.rehearsal import rehearse
 from models.cosyvoice.request_text import StreamedText, WholeText
 from models.cosyvoice.voice_table import VoiceTable
+from models.native.device.cuda import open_lane
+from models.native.device.graphs import Graphs
 from models.native.engine import Engine, Stages
 from models.native.enrollment import VoiceAnalyser
 from models.native.flow.flow import Flow
@@ -56,6 +58,8 @@ class NativeModel(SpeechModel):
         final_chunk: what the last chunk of a stream sees; see `FinalChunk`.
         hops: `slack`, or `growing` as the official runtime's.
         max_length: positions of a stream in the language model: prompt, text and speech.
+        graphs: on CUDA, capture at warm-up what is computed all the time; without, every kernel is
+            asked for by itself, which takes longer and is easier to search for errors.
 
     Raises:
         CheckpointError: the directory holds no whole checkpoint, or one that does not fit.
@@ -75,9 +79,15 @@ class NativeModel(SpeechModel):
         final_chunk: FinalChunk = "exact",
         hops: Hops = "slack",
         max_length: int = 4096,
+        graphs: bool = True,
     ) -> None:
         options = NativeOptions(
-            device=device, bf16=bf16, final_chunk=final_chunk, hops=hops, max_length=max_length
+            device=device,
+            bf16=bf16,
+            final_chunk=final_chunk,
+            hops=hops,
+            max_length=max_length,
+            graphs=graphs,
         )
         options.check_values()
         if slots is not None and slots < 1:
@@ -124,11 +134,14 @@ class NativeModel(SpeechModel):
         return self._speak(request, features, text, self._report)
 
     def warm_up(self) -> None:
-        """Speak a little in each way that has shapes of its own.
+        """Capture what can be, and speak a little in each way that has shapes of its own.
 
         Raises:
             ModelError: `failed`, the model's output is no numbers.
         """
+        captured = self._engine.prepare()
+        if captured.n_graphs:
+            print(f"{self.name}: {captured}", file=sys.stderr, flush=True)
         on_cuda = self._engine.device.type == "cuda"
         rehearse(self._checkpoint, self.capabilities, self._speak, all_hops=on_cuda)
 
@@ -243,26 +256,40 @@ def _find_device(options: NativeOptions, checkpoint: Checkpoint) -> torch.device
     options.device_options.check_machine(checkpoint, cuda=cuda)
     if not cuda:
         return torch.device("cpu")
-    # By default convolutions would round to TF32, which changes the sound.
+    # By default convolutions would round to TF32, which changes the sound; products would not,
+    # but for an environment that asks for it.
     torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     return torch.device("cuda", torch.cuda.current_device())
 
 
 def _load(
     checkpoint: Checkpoint, options: NativeOptions, device: torch.device, *, n_sessions: int
 ) -> Stages:
-    return Stages(
+    # Decoding goes first: a batch of chunks takes as long as many steps, and none may wait for it.
+    lm_graphs = Graphs(open_lane(device, urgent=True), enabled=options.graphs)
+    graphs = Graphs(open_lane(device), enabled=options.graphs)
+    stages = Stages(
         lm=LmEngine(
-            load_lm(checkpoint, device=device), n_slots=n_sessions, max_length=options.max_length
+            load_lm(checkpoint, device=device),
+            n_slots=n_sessions,
+            max_length=options.max_length,
+            graphs=lm_graphs,
         ),
         flow=Flow.open(
             checkpoint,
             device,
             torch.bfloat16 if options.bf16 else torch.float32,
             final_policy=options.final_chunk,
+            graphs=graphs,
         ),
-        vocoder=Vocoder.open(checkpoint, device),
+        vocoder=Vocoder.open(checkpoint, device, graphs=graphs),
+        graphs=graphs,
     )
+    if device.type == "cuda":
+        # Lanes do not wait for what loading has asked the device for.
+        torch.cuda.synchronize(device)
+    return stages
 
 
 def _leave(error: BaseException) -> NoReturn:

@@ -24,6 +24,7 @@ class NativeOptions:
     final_chunk: FinalChunk = "exact"
     hops: Hops = "slack"
     max_length: int = 4096
+    graphs: bool = True
 
     def check_values(self) -> None:
         """See that the options are in range.

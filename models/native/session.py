@@ -89,6 +89,8 @@ class Session:
         self.token_seed = token_seed
         self.vocoder = vocoder
         self.pause = Pause()
+        self.flying = False
+        """Its next chunk is being computed."""
         self._voice = voice
         self._lookahead = spec.lookahead_tokens
         self._grid = ChunkGrid(spec, len(voice.tokens))
@@ -250,6 +252,7 @@ class Session:
             # What its consumer has not taken stands for its lead instead.
             credit_s=_UNBOUNDED_S,
             pause=self.pause,
+            flying=self.flying,
         )
 
     def _deadline_s(self, now_s: float, policy: Policy) -> float:

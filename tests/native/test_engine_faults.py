@@ -15,6 +15,7 @@ from models.base import ModelError, Samples
 from models.cosyvoice.guards import BadSegmentError
 from models.native.engine import Engine
 from models.native.flow.errors import FlowJobError
+from models.native.flow.flow import Mels
 from models.native.model import NativeModel
 from models.native.session import Session
 
@@ -79,7 +80,7 @@ def parts(model: NativeModel) -> Parts:
     return found
 
 
-METHODS = {"lm": "tick", "flow": "run", "vocoder": "run"}
+METHODS = {"lm": "tick", "flow": "launch", "vocoder": "run"}
 
 
 def fail(
@@ -143,15 +144,15 @@ def test_no_numbers_in_one_session(
     model: NativeModel, unharmed: list[Samples], parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flow = parts.stages.flow
-    original = flow.run
+    original = flow.launch
 
-    def run(jobs: Any) -> list[torch.Tensor]:
+    def launch(jobs: Any) -> Mels:
         mels = original(jobs)
         for index in parts.flow(jobs):
-            mels[index] = mels[index] * np.nan
+            mels.new[index] = mels.new[index] * np.nan
         return mels
 
-    monkeypatch.setattr(flow, "run", run)
+    monkeypatch.setattr(flow, "launch", launch)
     found = speak_together(model, REQUESTS)
     assert_only_guilty_fails(found, unharmed, "nan")
     assert model.take_incidents() == {"nan": 2, "retry": 1}

@@ -9,6 +9,8 @@ import torch
 
 from models.cosyvoice.checkpoint import Checkpoint
 from models.native.configuration import read_configuration
+from models.native.device.cuda import open_lane
+from models.native.device.graphs import Graphs
 from models.native.flow.encoder import TokenEncoder
 from models.native.flow.errors import NotFiniteError
 from models.native.flow.jobs import FRAME_TIERS, Batch, FinalPolicy, FlowJob, Packer
@@ -43,15 +45,22 @@ class Flow:
         encoder: filled and settled, on the device.
         solver: likewise.
         packer: for that device.
+        graphs: of the lane in which it computes.
     """
 
     def __init__(
-        self, spec: FlowSpec, encoder: TokenEncoder, solver: Solver, packer: Packer
+        self,
+        spec: FlowSpec,
+        encoder: TokenEncoder,
+        solver: Solver,
+        packer: Packer,
+        graphs: Graphs,
     ) -> None:
         self.spec = spec
         self.solver = solver
         self._encoder = encoder
         self._packer = packer
+        self._graphs = graphs
         self._noise = noise_table().to(encoder.input_embedding.weight.device)
 
     @classmethod
@@ -63,6 +72,7 @@ class Flow:
         *,
         final_policy: FinalPolicy = "exact",
         frame_tiers: Sequence[int] | None = None,
+        graphs: Graphs | None = None,
     ) -> Flow:
         """Load a checkpoint's flow.
 
@@ -74,6 +84,7 @@ class Flow:
             final_policy: what the last chunk of a stream sees.
             frame_tiers: lengths to which batches are padded; by default `FRAME_TIERS` on CUDA and
                 none elsewhere, where a batch is as long as its longest job.
+            graphs: of the lane in which it computes; by default a lane of its own.
 
         Raises:
             CheckpointError: the files do not fit each other, or this engine.
@@ -82,10 +93,11 @@ class Flow:
         if estimator_dtype not in (torch.float32, torch.bfloat16):
             raise ValueError(f"estimator_dtype {estimator_dtype}: float32 or bfloat16")
         device = torch.device(device)
+        graphs = graphs or Graphs(open_lane(device))
         if frame_tiers is None:
             frame_tiers = FRAME_TIERS if device.type == "cuda" else ()
         spec = FlowSpec.read(read_configuration(checkpoint.yaml_path))
-        packer = Packer(spec, device, final_policy, frame_tiers)
+        packer = Packer(spec, device, final_policy, frame_tiers, graphs)
         with torch.device("meta"):
             encoder, solver = TokenEncoder(spec), Solver(spec)
         path = checkpoint.directory / _FILE
@@ -98,7 +110,7 @@ class Flow:
             for module in (encoder, solver):
                 module.eval().requires_grad_(requires_grad=False)
                 _own(module, device)
-        return cls(spec, encoder, solver, packer)
+        return cls(spec, encoder, solver, packer, graphs)
 
     @property
     def device(self) -> torch.device:
@@ -137,14 +149,17 @@ class Flow:
         Raises:
             FlowJobError: as `run`.
         """
-        mels: torch.Tensor = self.compute(self._packer.pack(jobs))
+        (mels,) = self._graphs.run("flow", None, self._compute, self._packer.pack(jobs))
         new = [
             mel[job.first_new_frame : self.frames(job)].T
-            for mel, job in zip(mels, jobs, strict=True)
+            for mel, job in zip(mels[: len(jobs)], jobs, strict=True)
         ]
         if self.solver.dtype == torch.float32:
             return Mels(new, None)
         return Mels(new, torch.stack([torch.isfinite(mel).all() for mel in new]))
+
+    def _compute(self, *batch: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.compute(Batch(*batch)),)
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def compute(self, batch: Batch) -> torch.Tensor:

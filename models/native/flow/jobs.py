@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from models.cosyvoice.features import TokenIds
+from models.native.device.graphs import Graphs
 from models.native.flow.errors import FlowJobError, TooLongError
 from models.native.flow.spec import MEL_BANDS, NOISE_FRAMES, FlowSpec
 
@@ -66,6 +67,7 @@ class Packer:
         device: of the result.
         final_policy: of the jobs that are final.
         tiers: lengths in frames to which a batch is padded, ascending; none for the longest job's.
+        graphs: of the lane in which batches are computed; they say to how many rows one is padded.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Packer:
         device: torch.device,
         final_policy: FinalPolicy,
         tiers: Sequence[int],
+        graphs: Graphs,
     ) -> None:
         ratio = spec.frames_per_token
         if any(tier % ratio for tier in tiers) or list(tiers) != sorted(set(tiers)):
@@ -82,13 +85,14 @@ class Packer:
         self._device = device
         self._final_policy = final_policy
         self._tiers = tuple(tiers)
+        self._graphs = graphs
 
     def frames(self, job: FlowJob) -> int:
         """How long the job's mel becomes, from the prompt's first frame."""
         return self._tokens(job) * self._spec.frames_per_token
 
     def pack(self, jobs: Sequence[FlowJob]) -> Batch:
-        """Lay jobs side by side.
+        """Lay jobs side by side. Rows that pad the batch are the first job once more.
 
         Raises:
             FlowJobError: jobs ask for what cannot be; nothing has been computed.
@@ -96,6 +100,7 @@ class Packer:
         if not jobs:
             raise ValueError("no jobs")
         self._check(jobs)
+        jobs = [*jobs, *[jobs[0]] * (self._graphs.padded_rows(len(jobs)) - len(jobs))]
         spec = self._spec
         time = self._padded(max(map(self.frames, jobs))) // spec.frames_per_token
         # Tokens and counts go to the device in one copy, which does not wait for it.
@@ -103,10 +108,7 @@ class Packer:
         for row, job in zip(table, jobs, strict=True):
             row[-3:] = len(job.tokens), self._tokens(job), self._sees_all(job)
             row[: len(job.tokens)] = job.tokens
-        staged = torch.from_numpy(table)
-        if self._device.type == "cuda":
-            staged = staged.pin_memory()
-        staged = staged.to(self._device, non_blocking=True)
+        staged = self._graphs.lane.send(torch.from_numpy(table))
         prompt = torch.zeros(
             (len(jobs), time * spec.frames_per_token, MEL_BANDS), device=self._device
         )

@@ -15,6 +15,8 @@ import numpy.typing as npt
 import torch
 
 from models.cosyvoice.sampling import SamplingRule
+from models.native.device.cuda import open_lane
+from models.native.device.graphs import Graphs
 from models.native.lm.errors import PromptTooLongError, SlotsExhaustedError
 from models.native.lm.events import Ended, LmEvent, NotFinite, TokenDrawn, TooLong, WantsText
 from models.native.lm.model import LmModel
@@ -42,6 +44,7 @@ class LmEngine:
         max_length: positions of one, prompt included.
         sampling: in place of the checkpoint's own rule, which changes what is said.
         shapes: that batches are padded to; by default as suits the device.
+        graphs: of the lane in which it computes; by default a lane of its own.
     """
 
     def __init__(
@@ -52,8 +55,11 @@ class LmEngine:
         max_length: int,
         sampling: SamplingRule | None = None,
         shapes: BatchShapes | None = None,
+        graphs: Graphs | None = None,
     ) -> None:
         self._model = model
+        self.graphs = graphs or Graphs(open_lane(model.device, urgent=True))
+        """Of the lane in which it computes."""
         self._max_length = max_length
         self._shapes = shapes or BatchShapes.for_device(model.device, max_length)
         self._key_values = model.new_key_values(n_slots=n_slots, max_length=max_length)
@@ -168,14 +174,34 @@ class LmEngine:
         """Tokens of the rows of each call. All calls are made before any result is waited for."""
         if not calls:
             return []
-        with torch.inference_mode():
-            drawn = [self._step(*self._batch(call)) for call in calls]
-            tokens = torch.cat(drawn).tolist()
+        lane = self.graphs.lane
+        with torch.inference_mode(), lane.current():
+            drawn = [self._draw(*self._batch(call)) for call in calls]
+            tokens = lane.fetch(torch.cat(drawn)).take().tolist()
         results, begin = [], 0
         for call, padded in zip(calls, drawn, strict=True):
             results.append(tokens[begin : begin + len(call.sessions)])
             begin += len(padded)
         return results
+
+    def _draw(self, batch: torch.Tensor, n_keys: int) -> torch.Tensor:
+        """A step, (B,) tokens, of a batch on the host."""
+
+        def step(batch: torch.Tensor) -> tuple[torch.Tensor]:
+            return (self._step(batch, n_keys),)
+
+        sent = self.graphs.lane.send(batch)
+        (drawn,) = self.graphs.run("lm", n_keys, step, (sent,))
+        return drawn
+
+    def rehearse(self) -> None:
+        """Compute a step of each common shape, of nobody."""
+        n_sessions, n_columns = len(self._rows) - 1, self._rows.shape[1]
+        with torch.inference_mode(), self.graphs.lane.current():
+            for n_rows, n_inputs, n_keys in self._shapes.common(n_sessions):
+                batch = np.zeros((n_rows, n_columns + n_inputs), np.int64)
+                batch[:, :n_columns] = self._rows[n_sessions]
+                self._draw(torch.from_numpy(batch), n_keys)
 
     def _batch(self, call: _Call) -> tuple[torch.Tensor, int]:
         n_sessions = len(call.sessions)
@@ -192,11 +218,12 @@ class LmEngine:
             n_positions = max(n_positions, session.n_positions + len(inputs))
         batch[:, :n_columns] = self._rows[slots]
         n_keys = at_least(self._shapes.keys, n_positions)
-        return torch.from_numpy(batch).to(self._model.device), n_keys
+        return torch.from_numpy(batch), n_keys
 
     def _went_on(self, session: LmSession, n_inputs: int, token: int) -> Iterator[LmEvent]:
         if token == NOT_FINITE:
-            self._key_values.clear(session.slot)
+            with self.graphs.lane.current():
+                self._key_values.clear(session.slot)
             yield self._end(NotFinite(session))
             return
         if not session.has_read(n_inputs):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,6 +14,8 @@ _INPUTS = (1, 8, 16, 32, 64, 128, 256)
 _FINE_INPUTS = (1, *range(8, 257, 8))
 _LEAST_KEYS = 256
 _FINE_KEYS = 64
+_MOST_KEYS_OF_TEXT = 1024
+"""Of a sequence that reads on, as far as it is common: prompts, and the text after them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,20 @@ class BatchShapes:
     def for_device(cls, device: torch.device, max_length: int) -> Self:
         """What suits a device."""
         return cls.fine(max_length) if device.type == "cpu" else cls.coarse(max_length)
+
+    def common(self, n_sessions: int) -> Iterator[tuple[int, int, int]]:
+        """Shapes that batches of so many sessions come in all the time: rows, inputs and keys.
+
+        All steps by one token; of text, what a tick reads of it, in few rows or in many.
+        """
+        most_rows = at_least(self.rows, n_sessions)
+        for n_inputs in self.inputs:
+            for n_rows in (size for size in self.rows if size <= most_rows):
+                if n_inputs > 1 and n_rows * n_inputs > self.inputs[-1]:
+                    break
+                for n_keys in self.keys:
+                    if n_inputs == 1 or n_inputs <= n_keys <= _MOST_KEYS_OF_TEXT:
+                        yield n_rows, n_inputs, n_keys
 
 
 def at_least(sizes: Sequence[int], n: int) -> int:

@@ -78,7 +78,9 @@ class _Planner:
         self._pauses = pauses
         self._costs = costs
         self._policy = policy
-        self._awaited = any(not session.begun and session.decodable for session in sessions)
+        self._awaited = any(
+            not session.begun and not session.flying and session.decodable for session in sessions
+        )
 
     def step(self) -> list[SessionId]:
         """Sessions of the next step of the language model."""
@@ -104,7 +106,7 @@ class _Planner:
         for session in self._sessions:
             pause = self._pauses[session.id]
             chunk = next_chunk(self._now_s, session, pause, self._costs, self._policy)
-            if chunk is not None:
+            if chunk is not None and not session.flying:
                 found[session.id] = chunk
         wanting = [session for session in self._sessions if session.id in found]
         classes = {
@@ -172,8 +174,8 @@ class _Planner:
         ]
         for session in self._sessions:
             pause = self._pauses[session.id]
-            if pause.parked_since_s is not None:
-                continue  # until its client takes something
+            if session.flying or pause.parked_since_s is not None:
+                continue  # until its chunk is out, or its client takes something
             resumes_s = resumes_at_s(session, pause, self._policy)
             if resumes_s is not None:
                 wakes.append(resumes_s)

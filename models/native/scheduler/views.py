@@ -51,6 +51,9 @@ class Session:
     credit_s: float
     """Speech that its client's queue still takes; an empty one takes a second at least."""
     pause: Pause = field(default_factory=Pause)
+    flying: bool = False
+    """A chunk of it is being computed, of tokens that are among the ready ones; until that is out
+    there is no next one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

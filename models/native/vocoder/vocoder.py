@@ -11,6 +11,8 @@ import torch
 
 from models.cosyvoice.checkpoint import Checkpoint
 from models.native.configuration import read_configuration
+from models.native.device.cuda import open_lane
+from models.native.device.graphs import Graphs
 from models.native.vocoder.carried import CausalCarried, SymmetricCarried
 from models.native.vocoder.crossfaded import Crossfaded
 from models.native.vocoder.generator import Generator
@@ -31,12 +33,16 @@ class Vocoder:
         way: how windows are cut.
         spec: of the vocoder.
         device: of its weights, of the mel that it takes and of the samples that it gives.
+        graphs: of the lane in which it computes.
     """
 
-    def __init__(self, way: Way[Any, Any], spec: VocoderSpec, device: torch.device) -> None:
+    def __init__(
+        self, way: Way[Any, Any], spec: VocoderSpec, device: torch.device, graphs: Graphs
+    ) -> None:
         self.spec = spec
         self.device = device
         self._way = way
+        self._graphs = graphs
 
     @classmethod
     def open(
@@ -46,6 +52,7 @@ class Vocoder:
         *,
         joins: Joins = "upstream",
         longest_s: int = LONGEST_S,
+        graphs: Graphs | None = None,
     ) -> Vocoder:
         """Load a checkpoint's hift.pt.
 
@@ -60,6 +67,7 @@ class Vocoder:
                 with 18 frames held back; smoother, and not what the official runtime gives.
                 Version 3 has no joins to be chosen, and is equal to upstream.
             longest_s: of a session of version 3, for which there must be noise: at most 300 s.
+            graphs: of the lane in which it computes; by default a lane of its own.
 
         Raises:
             CheckpointError: the file does not fit the configuration, or is damaged.
@@ -73,13 +81,14 @@ class Vocoder:
         if spec.causal and joins == "carry":
             raise ValueError("joins 'carry': the causal vocoder has none to be chosen")
         device = torch.device(device)
+        graphs = graphs or Graphs(open_lane(device))
         precise = spec.causal or joins == "carry"
         generator = _load(checkpoint, spec, precise=precise).to(device)
         if spec.causal:
             table = fixed_noise(configuration, spec, longest_s=longest_s).to(device)
-            return cls(CausalCarried(generator, spec, device, table), spec, device)
+            return cls(CausalCarried(generator, spec, device, table), spec, device, graphs)
         way = SymmetricCarried if precise else Crossfaded
-        return cls(way(generator, spec, device), spec, device)
+        return cls(way(generator, spec, device), spec, device, graphs)
 
     def new_state(self, seed: np.random.SeedSequence) -> VocoderState:
         """A session that has not begun.
@@ -119,12 +128,24 @@ class Vocoder:
         results: list[Tensors] = [()] * len(works)
         for cut, members in groups.items():
             rows = [work.inputs for index in members if (work := works[index]) is not None]
-            stacked = tuple(torch.stack(column) for column in zip(*rows, strict=True))
-            columns = self._way.compute(cut, stacked)
+            columns = self._compute_rows(cut, rows)
             for row, index in enumerate(members):
                 # Copies, so that a session does not keep alive what its neighbours had.
                 results[index] = tuple(column[row].clone() for column in columns)
         return results
+
+    def _compute_rows(self, cut: Hashable, rows: Sequence[Tensors]) -> Tensors:
+        """Rows of one cut; those that pad the batch are the first once more."""
+        n_padding = self._graphs.padded_rows(len(rows)) - len(rows)
+        padded = [*rows, *[rows[0]] * n_padding]
+        stacked = tuple(torch.stack(column) for column in zip(*padded, strict=True))
+
+        def compute(*inputs: torch.Tensor) -> Tensors:
+            results: Tensors = self._way.compute(cut, inputs)
+            return results
+
+        found: Tensors = self._graphs.run("vocoder", cut, compute, stacked)
+        return found
 
     def _commit(self, job: VocoderJob, results: Tensors) -> torch.Tensor:
         samples = self._way.commit(job.state, job, results)

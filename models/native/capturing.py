@@ -1,0 +1,119 @@
+"""What is captured before the first request: the shapes that speech comes in all the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from models.native.device.graphs import ROW_SIZES, Graphs
+from models.native.flow.flow import Flow
+from models.native.flow.jobs import FRAME_TIERS, FlowJob
+from models.native.flow.spec import MEL_BANDS
+from models.native.lm.engine import LmEngine
+from models.native.scheduler.views import GRID_TOKENS, HOPS_TOKENS
+from models.native.sounding import MOST_FRAMES
+from models.native.vocoder.state import VocoderJob
+from models.native.vocoder.vocoder import Vocoder
+
+_LONGEST_FRAMES = 1600
+"""Of prompt and speech, 32 s; sentences are shorter."""
+_FIRST_ROWS = 4
+"""First chunks seldom come together, and have many lengths."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """What is held ready."""
+
+    n_graphs: int
+    n_left_out: int
+    """For want of memory; they are computed as they come, which takes longer."""
+    seconds: float
+    """That it took."""
+
+    def __str__(self) -> str:
+        """For the log."""
+        told = f"{self.n_graphs} CUDA graphs captured in {self.seconds:.1f} s"
+        if self.n_left_out:
+            told += f"; no memory for {self.n_left_out} more"
+        return told
+
+
+def capture(lm: LmEngine, flow: Flow, vocoder: Vocoder, graphs: Graphs) -> Captured:
+    """Compute everything that is common, of nobody, and capture it.
+
+    In the thread that computes later, with nothing under way.
+
+    Args:
+        lm: without sessions.
+        flow: computes in the lane of `graphs`.
+        vocoder: likewise.
+        graphs: of both.
+    """
+    begin_s = time.perf_counter()
+    n_sessions = lm.n_free_slots
+    if lm.graphs.enabled:
+        with lm.graphs.capturing():
+            lm.rehearse()
+    if graphs.enabled:
+        with graphs.capturing(), graphs.lane.current():
+            _rehearse_flow(flow, graphs, n_sessions)
+            _rehearse_vocoder(vocoder, graphs, n_sessions, flow.spec.frames_per_token)
+    return Captured(
+        n_graphs=lm.graphs.n_captured + graphs.n_captured,
+        n_left_out=lm.graphs.n_left_out + graphs.n_left_out,
+        seconds=time.perf_counter() - begin_s,
+    )
+
+
+def _rehearse_flow(flow: Flow, graphs: Graphs, n_sessions: int) -> None:
+    ratio, size = flow.spec.frames_per_token, flow.spec.speaker_size
+    for n_frames in (tier for tier in FRAME_TIERS if tier <= _LONGEST_FRAMES):
+        job = FlowJob(
+            tokens=np.zeros(n_frames // ratio, np.int32),
+            prompt_mel=torch.zeros((0, MEL_BANDS), device=flow.device),
+            embedding=torch.ones(size, device=flow.device),
+            first_new_frame=0,
+            final=True,
+        )
+        for n_rows in _row_sizes(graphs, n_sessions):
+            if n_rows * n_frames <= MOST_FRAMES:
+                _as_far_as_memory_goes(graphs, lambda: flow.launch([job] * n_rows))  # noqa: B023
+
+
+def _rehearse_vocoder(vocoder: Vocoder, graphs: Graphs, n_sessions: int, ratio: int) -> None:
+    """Chunks of all lengths at the beginning of speech, and of all hops in its middle.
+
+    The first chunk goes on to the grid of the flow, and a cell further.
+    """
+    first, *others = (ratio * n_tokens for n_tokens in range(GRID_TOKENS, 2 * GRID_TOKENS))
+    hops = [ratio * n_tokens for n_tokens in sorted(HOPS_TOKENS)]
+    for n_rows in _row_sizes(graphs, n_sessions):
+        courses = [[first, *hops]]
+        if n_rows <= _FIRST_ROWS:
+            courses += [[other] for other in others]
+        for course in courses:
+            _as_far_as_memory_goes(graphs, lambda: _play(vocoder, n_rows, course))  # noqa: B023
+
+
+def _play(vocoder: Vocoder, n_rows: int, lengths: list[int]) -> None:
+    states = [vocoder.new_state(np.random.SeedSequence(0)) for _ in range(n_rows)]
+    for length in lengths:
+        mel = torch.zeros((vocoder.spec.mel_bands, length), device=vocoder.device)
+        vocoder.run([VocoderJob(state, mel, final=False) for state in states])
+
+
+def _row_sizes(graphs: Graphs, n_sessions: int) -> Iterator[int]:
+    most = graphs.padded_rows(n_sessions)
+    return (size for size in ROW_SIZES if size <= most)
+
+
+def _as_far_as_memory_goes(graphs: Graphs, compute: Callable[[], object]) -> None:
+    try:
+        compute()
+    except torch.OutOfMemoryError:
+        graphs.n_left_out += 1
