@@ -32,8 +32,8 @@ def main() -> None:
     """Run all sides and print the tables, or, for a child process, one part of it."""
     arguments = _arguments()
     if arguments.part:
-        found = _run_part(arguments)
-        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+        # The last line: packages may have printed others.
+        print(msgspec.json.encode(_run_part(arguments)).decode())
         return
     trials = {}
     for side in dict.fromkeys(arguments.sides):

@@ -122,6 +122,12 @@ def poisson_arrivals(rate_per_s: float, duration_s: float, seed: int) -> list[fl
     return times
 
 
+def random_arrivals(count: int, duration_s: float, seed: int) -> list[float]:
+    """`count` arrival times at random within `duration_s`: a Poisson process that has so many."""
+    source = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    return sorted(source.uniform(0.0, duration_s) for _ in range(count))
+
+
 def even_arrivals(count: int, duration_s: float) -> list[float]:
     """`count` arrival times spread evenly over `duration_s`, the first at 0."""
     return [index * duration_s / count for index in range(count)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from server.bench.figures import even_arrivals, poisson_arrivals
+from server.bench.figures import even_arrivals, poisson_arrivals, random_arrivals
 from server.bench.session import Script, SessionRecord, SimulatedClient
 from server.commands.options import ServerAddress
 
@@ -32,6 +32,8 @@ class LoadShape:
     """New sessions begin within this time; all are finished."""
     ramp_s: float = 0.0
     """Closed loop: the first ones begin spread over this time."""
+    random_ramp: bool = False
+    """They begin at random times of it, not at even ones."""
     seed: int = 1
     churn: bool = False
     """A quarter of the sessions vanish in the middle."""
@@ -104,13 +106,17 @@ class Load:
                 if time.perf_counter() >= end_s:
                     return
 
-        await _at_times(begin_s, even_arrivals(shape.sessions, shape.ramp_s), one_after_another)
+        begins = even_arrivals(shape.sessions, shape.ramp_s)
+        if shape.random_ramp:
+            begins = random_arrivals(shape.sessions, shape.ramp_s, shape.seed)
+        await _at_times(begin_s, begins, one_after_another)
 
     async def _session(self) -> None:
         leaves = self._shape.churn and self._source.random() < _LEAVER_SHARE
         leave_after_s = self._source.random() * _LEAVE_WITHIN_S if leaves else None
         self.active += 1
         self.result.peak_active = max(self.result.peak_active, self.active)
+        begin_s = time.perf_counter()
         try:
             record = await SimulatedClient(self._address, self._script).run(
                 leave_after_s=leave_after_s
@@ -118,6 +124,7 @@ class Load:
         finally:
             self.active -= 1
             self.ended += 1
+        record.lasted_s = time.perf_counter() - begin_s
         if leaves and not record.failure:
             self.result.left += 1
         else:

@@ -13,6 +13,7 @@ import msgspec
 from server.bench.figures import slope
 from server.bench.load import Load
 from server.bench.process import MeasuredProcess
+from server.bench.soak import Soak
 
 _MIB = 1 << 20
 _SETTLED_SHARE = 0.2
@@ -45,6 +46,8 @@ class Churn(msgspec.Struct, frozen=True, kw_only=True):
     mib_per_hour: float
     kib_per_session: float
     """Slopes by least squares."""
+    soak: Soak | None = None
+    """What else there was, of front and workers."""
 
 
 @asynccontextmanager
@@ -73,7 +76,9 @@ async def sampling(
     look()
 
 
-def churn_figures(samples: list[Sample], *, left: int, failed: int) -> Churn:
+def churn_figures(
+    samples: list[Sample], *, left: int, failed: int, soak: Soak | None = None
+) -> Churn:
     """What the samples of a churn phase say."""
     settled = samples[int(len(samples) * _SETTLED_SHARE) :]
     mib = [sample.front_rss_bytes / _MIB for sample in settled]
@@ -89,4 +94,5 @@ def churn_figures(samples: list[Sample], *, left: int, failed: int) -> Churn:
         rss_max_mib=max(mib),
         mib_per_hour=per_second * 3600,
         kib_per_session=per_session * 1024,
+        soak=soak,
     )

@@ -20,9 +20,10 @@ import httpx
 import msgspec
 import psutil
 
+from server.bench.metrics import WORKER_STOPS, Scrape
 from server.commands.failure import CommandError
 
-_READY_TIMEOUT_S = 120.0
+READY_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = 15.0
 _POLL_S = 0.05
 _SHOWN_LINES = 5
@@ -46,6 +47,16 @@ class Usage(msgspec.Struct, frozen=True):
         )
 
 
+class Resources(msgspec.Struct, frozen=True):
+    """What a server holds now; handles are open files and sockets."""
+
+    front_rss_bytes: int
+    workers_rss_bytes: int
+    front_handles: int
+    workers_handles: int
+    workers_threads: int
+
+
 class MeasuredProcess:
     """A server that this process starts on a free port, measures and stops.
 
@@ -53,6 +64,7 @@ class MeasuredProcess:
         arguments: for `python -m`; `{port}` in them is replaced.
         ready_path: answers 200 when it can be used.
         environment: added to this process's own.
+        ready_timeout_s: for its start.
     """
 
     def __init__(
@@ -60,6 +72,7 @@ class MeasuredProcess:
         arguments: Sequence[str],
         ready_path: str,
         environment: Mapping[str, str] | None = None,
+        ready_timeout_s: float = READY_TIMEOUT_S,
     ) -> None:
         self.port = _free_port()
         self._arguments = [argument.format(port=self.port) for argument in arguments]
@@ -68,6 +81,9 @@ class MeasuredProcess:
         self._folder = tempfile.TemporaryDirectory(prefix="cosystream-bench-")
         self._log = Path(self._folder.name) / "log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._ready_timeout_s = ready_timeout_s
+        self.ready_s = 0.0
+        """How long its start took, models and their warm-up included."""
 
     @property
     def url(self) -> str:
@@ -100,9 +116,9 @@ class MeasuredProcess:
         await self._stop()
 
     async def _wait_ready(self, process: subprocess.Popen[bytes]) -> None:
-        limit_s = time.monotonic() + _READY_TIMEOUT_S
+        begin_s = time.monotonic()
         async with httpx.AsyncClient(trust_env=False) as http:
-            while time.monotonic() < limit_s:
+            while time.monotonic() < begin_s + self._ready_timeout_s:
                 if process.poll() is not None:
                     raise CommandError(f"the server ended at once: {self._last_words()}")
                 try:
@@ -111,11 +127,23 @@ class MeasuredProcess:
                     pass
                 else:
                     if answer.status_code == httpx.codes.OK:
+                        self.ready_s = time.monotonic() - begin_s
                         return
+                    await self._check_workers()
                 await asyncio.sleep(_POLL_S)
         raise CommandError(
-            f"the server was not ready within {_READY_TIMEOUT_S:.0f} s: {self._last_words()}"
+            f"the server was not ready within {self._ready_timeout_s:.0f} s: {self._last_words()}"
         )
+
+    async def _check_workers(self) -> None:
+        """See that a model is still being loaded: the server would try again for ever.
+
+        Raises:
+            CommandError: a worker has ended.
+        """
+        scrape = await Scrape.fetch(f"http://{self.url}")
+        if scrape is not None and scrape.samples.get(WORKER_STOPS):
+            raise CommandError(f"the model cannot be loaded: {self._last_words()}")
 
     async def _stop(self) -> None:
         process = self._process
@@ -168,6 +196,28 @@ class MeasuredProcess:
         except psutil.NoSuchProcess as error:
             raise CommandError(f"the server ended: {self._last_words()}") from error
         return Usage(times.user + times.system, workers_cpu_s, memory.rss, workers_rss_bytes)
+
+    def resources(self) -> Resources:
+        """What it and its children hold now.
+
+        Raises:
+            CommandError: it is gone.
+        """
+        assert self._process is not None  # noqa: S101 - only inside `async with`
+        rss_bytes = handles = threads = 0
+        try:
+            front = psutil.Process(self._process.pid)
+            for child in front.children(recursive=True):
+                try:
+                    with child.oneshot():
+                        rss_bytes += child.memory_info().rss
+                        threads += child.num_threads()
+                        handles += child.num_fds()
+                except (psutil.NoSuchProcess, psutil.AccessDenied):
+                    continue
+            return Resources(front.memory_info().rss, rss_bytes, front.num_fds(), handles, threads)
+        except psutil.NoSuchProcess as error:
+            raise CommandError(f"the server ended: {self._last_words()}") from error
 
 
 def _search_path() -> dict[str, str]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from server.bench import capacity, conditions, soak
+from server.bench.capacity import Capacity
 from server.bench.figures import Distribution
 from server.bench.machine import Machine
 from server.bench.memory import Churn
-from server.bench.results import LoadFigures, Ratio, Report
+from server.bench.results import LoadFigures, Ratio
 
 _BUSY_SHARE = 0.8
 """Of a core: above it this process, a single thread, may be what bounds the load."""
@@ -21,8 +25,43 @@ _FULL_SHARE = 0.95
 _Row = tuple[str, Callable[[LoadFigures], str]]
 
 
-def warnings(server: LoadFigures, *, name: str = "server") -> list[str]:
-    """What makes the figures say less than they seem to."""
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that one `cosystream bench` found."""
+
+    machine: dict[str, object]
+    load: dict[str, object]
+    """The options."""
+    conditions: dict[str, str]
+    """What has to be said beside the figures."""
+    server: LoadFigures
+    """With a capacity, those of its step that says most."""
+    capacity: Capacity | None = None
+    against: dict[str, Any] | None = None
+    """The official package beside ours: `models.benchmark.report.Comparison`."""
+    floor: LoadFigures | None = None
+    ratio: Ratio | None = None
+    churn: Churn | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def leaks(self) -> dict[str, int]:
+        """What was still held when all sessions had gone."""
+        return {} if self.churn is None or self.churn.soak is None else self.churn.soak.left
+
+
+_NOTHING: Mapping[str, int] = {}
+
+
+def warnings(
+    server: LoadFigures, leaks: Mapping[str, int] = _NOTHING, *, name: str = "server"
+) -> list[str]:
+    """What makes the figures say less than they seem to, and what is wrong.
+
+    Args:
+        server: the figures.
+        leaks: what is still held when all sessions have gone.
+        name: whose figures they are.
+    """
     found = []
     if server.client_core_share > _BUSY_SHARE:
         found.append(
@@ -43,6 +82,14 @@ def warnings(server: LoadFigures, *, name: str = "server") -> list[str]:
         found.append(f"{name}: {failed} of {server.sessions} sessions failed; see failures")
     if server.silent:
         found.append(f"{name}: {server.silent} sessions completed without audio")
+    if server.incidents:
+        found.append(
+            f"{name}: the model's guards met {server.incidents} incidents, so some of what was "
+            "said was cut short or said again; see cosystream_model_incidents_total"
+        )
+    if leaks:
+        held = ", ".join(f"{count} {thing}" for thing, count in leaks.items())
+        found.append(f"{name}: a leak: {held} are held, and nobody is spoken for")
     if server.sessions == 0:
         found.append(f"{name}: no session began; run longer or faster")
     return found
@@ -58,13 +105,30 @@ def print_report(report: Report, machine: Machine) -> None:
     console.print(f"{machine.python}, {versions}", highlight=False)
     options = " ".join(f"{name}={value}" for name, value in report.load.items())
     console.print(f"load: {options}", highlight=False)
+    if report.capacity is not None:
+        step = report.capacity.best
+        console.print(f"{step.streams} at once ({step.loop} loop):", highlight=False)
     console.print(_table(report))
     if report.ratio is not None:
         _print_ratio(console, report.ratio)
     if report.churn is not None:
         _print_churn(console, report.churn)
+    _print_lines(console, "Conditions", conditions.lines(report.conditions))
+    if report.capacity is not None:
+        _print_lines(console, "Capacity", capacity.lines(report.capacity))
+    if report.against is not None:
+        _print_lines(console, "Against the official package", report.against["markdown"])
+    if report.churn is not None and report.churn.soak is not None:
+        _print_lines(console, "Churn", soak.lines(report.churn.soak))
     for warning in report.warnings:
         console.print(f"[bold yellow]warning:[/] {warning}", highlight=False)
+
+
+def _print_lines(console: Console, title: str, lines: Iterable[str]) -> None:
+    """Markdown, as it is to be copied into a page."""
+    console.print(f"\n## {title}\n", highlight=False, markup=False)
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _table(report: Report) -> Table:
@@ -86,6 +150,7 @@ def _rows() -> Iterator[_Row]:
     yield "failures", lambda f: _counts(f.failures)
     yield "at once, at most", lambda f: str(f.peak_active)
     yield "wall time, audio", lambda f: f"{f.wall_s:.1f} s, {f.audio_s:.1f} s"
+    yield "audio of a session", _lengths
     yield "first audio p50 / p95 / p99 / max", lambda f: _ms(f.first_audio_ms)
     yield "  model's first chunk, mean", lambda f: _one_ms(f.model_first_chunk_ms)
     yield "  added by the server, p50", lambda f: _one_ms(f.server_added_p50_ms)
@@ -99,6 +164,7 @@ def _rows() -> Iterator[_Row]:
     yield "  client", lambda f: _cpu(f.cpu_per_audio_s.client)
     yield "client: core, lag p99", _client
     yield "machine in use", lambda f: _share(f.machine_share)
+    yield "GPU in use", _gpu
     yield "front memory idle / peak", _memory
     yield "  per active session", _memory_per_session
 
@@ -124,6 +190,21 @@ def _cpu(value: float | None) -> str:
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.0%}"
+
+
+def _lengths(f: LoadFigures) -> str:
+    if not f.audio_per_session_s.count:
+        return "-"
+    return f"{f.audio_per_session_s.mean:.2f} s, at most {f.audio_per_session_s.max:.2f} s"
+
+
+def _gpu(f: LoadFigures) -> str:
+    if f.gpu is None:
+        return "-"
+    power = "" if f.gpu.power_w is None else f", {f.gpu.power_w:.0f} W"
+    clock = "" if f.gpu.clock_mhz is None else f", {f.gpu.clock_mhz:.0f} MHz"
+    memory = "" if f.gpu.memory_mib is None else f", {f.gpu.memory_mib:.0f} MiB"
+    return f"{f.gpu.utilisation:.0%}{power}{clock}{memory}"
 
 
 def _counts(failures: dict[str, int]) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import msgspec
 
 from server.bench.figures import Distribution, describe, gaps, play
+from server.bench.gpu import GpuUse
 from server.bench.load import LoadResult
-from server.bench.memory import Churn, Sample
+from server.bench.memory import Sample
 from server.bench.process import Usage
 from server.bench.session import Script, SessionRecord
 
@@ -55,6 +56,9 @@ class LoadFigures(msgspec.Struct, frozen=True, kw_only=True):
     peak_active: int
     wall_s: float
     audio_s: float
+    audio_per_session_s: Distribution
+    session_s: Distribution
+    """How long sessions last, with what is played after the last audio came."""
     first_audio_ms: Distribution
     """First binary frame after the first `RunSynthesis` was sent."""
     model_first_chunk_ms: float | None
@@ -78,7 +82,11 @@ class LoadFigures(msgspec.Struct, frozen=True, kw_only=True):
     """CPU of all, of all cores."""
     loop_lag_ms: Distribution
     """How late this process woke up."""
+    incidents: int | None
+    """How often the model's own guards met something, such as speech that went wrong and was said
+    again."""
     memory: Memory | None
+    gpu: GpuUse | None = None
 
 
 class ServerMeans(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +94,7 @@ class ServerMeans(msgspec.Struct, frozen=True, kw_only=True):
 
     model_first_chunk_s: float | None = None
     added_s: float | None = None
+    incidents: int | None = None
 
 
 class Ratio(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,19 +106,6 @@ class Ratio(msgspec.Struct, frozen=True, kw_only=True):
     first_audio_p50: float | None
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that one `cosystream bench` found."""
-
-    machine: dict[str, object]
-    load: dict[str, object]
-    """The options."""
-    server: LoadFigures
-    floor: LoadFigures | None = None
-    ratio: Ratio | None = None
-    churn: Churn | None = None
-    warnings: tuple[str, ...] = ()
-
-
 def figures(
     result: LoadResult,
     script: Script,
@@ -118,6 +114,7 @@ def figures(
     means: ServerMeans,
     memory: Memory | None,
     cores: int,
+    gpu: GpuUse | None = None,
 ) -> LoadFigures:
     """Reduce a load to figures.
 
@@ -128,6 +125,7 @@ def figures(
         means: of the server's own metrics.
         memory: see `memory_figures`.
         cores: of the machine.
+        gpu: what it did meanwhile.
     """
     completed = [record for record in result.records if not record.failure]
     audible = [record for record in completed if record.arrivals_s]
@@ -147,6 +145,8 @@ def figures(
         peak_active=result.peak_active,
         wall_s=result.wall_s,
         audio_s=audio_s,
+        audio_per_session_s=describe(lengths_s),
+        session_s=describe(record.lasted_s for record in completed),
         first_audio_ms=first_ms,
         model_first_chunk_ms=model_ms,
         server_added_p50_ms=None if base_ms is None else first_ms.p50 - base_ms,
@@ -161,7 +161,9 @@ def figures(
         client_core_share=result.client_cpu_s / result.wall_s if result.wall_s else 0.0,
         machine_share=_machine_share(result, usage, cores),
         loop_lag_ms=describe(lag * 1000 for lag in result.loop_lags_s),
+        incidents=means.incidents,
         memory=memory,
+        gpu=gpu,
     )
 
 

@@ -33,8 +33,6 @@ _LEAD_S = 1.0
 _PACED_RECEIVE_BYTES = 16 << 10
 """A small receive window, so that what a paced client does not read stays with the server."""
 _PACED_QUEUE_FRAMES = 2
-_PATIENCE_S = 60.0
-"""For a session beyond the length of its text and audio."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +47,8 @@ class Script:
     tokens_per_s: float = 0.0
     """0: all pieces at once."""
     prebuffer_s: float = 0.2
+    patience_s: float = 60.0
+    """For a session beyond the length of its text and audio."""
     token: str = ""
     open_timeout_s: float = 30.0
 
@@ -61,6 +61,8 @@ class SessionRecord:
     arrivals_s: array[float] = field(default_factory=lambda: array("d"))
     sizes_bytes: array[int] = field(default_factory=lambda: array("L"))
     completed_s: float = 0.0
+    lasted_s: float = 0.0
+    """From its connection to its end, with what the player still had to play."""
     failure: str = ""
     """Empty, an NLS status, or what became of the connection."""
     reason: str = ""
@@ -110,7 +112,7 @@ class SimulatedClient:
         speed = self._script.tokens_per_s
         text_s = len(self._script.pieces) / speed if speed else 0.0
         # A character is half a second at most; the server need not be real time when overloaded.
-        return _PATIENCE_S + text_s + 0.5 * sum(map(len, self._script.pieces))
+        return self._script.patience_s + text_s + 0.5 * sum(map(len, self._script.pieces))
 
     async def _run(self, leave_after_s: float | None) -> None:
         options: dict[str, Any] = {"ping_interval": None, "close_timeout": 2.0}

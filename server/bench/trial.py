@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from server.bench import gpu
 from server.bench.floor import Frame, Trace
 from server.bench.load import Load, LoadShape
 from server.bench.memory import Churn, churn_figures, sampling
-from server.bench.metrics import MODEL_FIRST_CHUNK, SERVER_ADDED, Scrape, mean_between
+from server.bench.metrics import (
+    MODEL_FIRST_CHUNK,
+    MODEL_INCIDENTS,
+    SERVER_ADDED,
+    Scrape,
+    grown_between,
+    mean_between,
+)
 from server.bench.process import MeasuredProcess
 from server.bench.results import LoadFigures, ServerMeans, figures, memory_figures
 from server.bench.session import Script, SessionRecord, SimulatedClient
+from server.bench.soak import look_when_idle, looking, soak_figures
 from server.commands.failure import CommandError
 from server.commands.options import ServerAddress
 from server.commands.speaking import decoded_seconds
 
 _WARM_UP_SESSIONS = 3
+_WARM_UP_LIMIT_S = 30.0
+"""No further session begins then: a slow model is warm as well."""
 _SAMPLES = 200
 _SHORTEST_INTERVAL_S = 0.1
 _LONGEST_INTERVAL_S = 2.0
@@ -59,7 +71,10 @@ async def warm_up(address: ServerAddress, script: Script) -> Recording:
         CommandError: it fails, so that a load would be of no use.
     """
     hasty = replace(script, consume="fast")
-    for _ in range(_WARM_UP_SESSIONS):
+    limit_s = time.perf_counter() + _WARM_UP_LIMIT_S
+    for number in range(_WARM_UP_SESSIONS):
+        if number and time.perf_counter() > limit_s:
+            break
         recording = Recording(SessionRecord())
         client = SimulatedClient(address, hasty, recording.hear)
         recording.record = await client.run()
@@ -103,11 +118,13 @@ async def measure(
     """
     load = Load(address, script, shape)
     scrape = await Scrape.fetch(address.http_url)
+    states: list[list[gpu.GpuState]] = []
     if process is None:
         result, used, memory = await load.run(), None, None
     else:
         before = process.usage()
-        async with sampling(process, load, _interval_s(shape.duration_s)) as samples:
+        interval_s = _interval_s(shape.duration_s)
+        async with gpu.watching() as states, sampling(process, load, interval_s) as samples:
             result = await load.run()
         used = process.usage().since(before)
         memory = memory_figures(before.front_rss_bytes, samples, used)
@@ -115,19 +132,33 @@ async def measure(
     means = ServerMeans(
         model_first_chunk_s=mean_between(scrape, after, MODEL_FIRST_CHUNK),
         added_s=mean_between(scrape, after, SERVER_ADDED),
+        incidents=grown_between(scrape, after, MODEL_INCIDENTS),
     )
-    return figures(result, script, usage=used, means=means, memory=memory, cores=cores)
+    return figures(
+        result,
+        script,
+        usage=used,
+        means=means,
+        memory=memory,
+        cores=cores,
+        gpu=gpu.use(states),
+    )
 
 
 async def churn(
     address: ServerAddress, script: Script, shape: LoadShape, process: MeasuredProcess
 ) -> Churn:
-    """Let sessions come and go, some of them rudely, and watch the front's memory."""
+    """Let sessions come and go, some of them rudely, and watch what the server holds."""
     load = Load(address, script, replace(shape, churn=True))
-    async with sampling(process, load, _interval_s(shape.duration_s)) as samples:
+    interval_s = _interval_s(shape.duration_s)
+    async with (
+        looking(process, interval_s) as looks,
+        sampling(process, load, interval_s) as samples,
+    ):
         result = await load.run()
+    end = await look_when_idle(process)
     failed = sum(bool(record.failure) for record in result.records)
-    return churn_figures(samples, left=result.left, failed=failed)
+    return churn_figures(samples, left=result.left, failed=failed, soak=soak_figures(looks, end))
 
 
 def _interval_s(duration_s: float) -> float:
