@@ -1,51 +1,180 @@
-"""What the device takes, measured while it works."""
+"""What the device takes, measured while it works.
+
+Times are kept by size, in cells, and straight lines are laid through the cells. All cells share one
+factor, the device's speed at the moment: what is seen often tells of a device that has become
+slower, and so of sizes too that have not been seen for long.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
 
 from models.native.scheduler.views import Costs
 
-_SHARE_OF_NEW = 0.1
-"""Of the latest measurement; shapes vary, and one that was slow once should not count for long."""
-_STEP = Costs(step_s=8e-3, step_row_s=8e-4, batch_s=0.0, token_s=0.0)
-_CHUNKS = Costs(step_s=0.0, step_row_s=0.0, batch_s=2e-2, token_s=2e-3, before_token_s=1e-3)
-"""How costs are to each other; measurements stretch them."""
+_Vector = npt.NDArray[np.float64]
+
+_STEP = np.array([8e-3, 8e-4])
+"""Of the language model: each, and for each row."""
+_CHUNKS = np.array([2e-2, 2e-3, 1e-3])
+"""A batch, each new token, each token before. How costs are to each other until they are seen."""
+_KNOWN = 8
+"""Times in a cell after which it is known: others than it are then news of the device."""
+_SHARE_OF_SPEED = 0.1
+"""Of a measurement, in the device's speed."""
+_SHARE_OF_CELL = 0.02
+"""The same in a cell that is known; what is left when the speed is right is the cell's own."""
+_MOST = 2.0
+"""By which a measurement counts as slower or faster than expected; it may be one that stalled."""
+_MOST_AT_FIRST = 4.0
+"""The same, slower than the line of others, for the first measurement of a size."""
+_WEIGHT_OF_PRIOR = 0.01
+"""Beside a cell's weight of 1: decides only what the cells leave open."""
+_LEAST = 1e-3
+"""Of what the prior says a cost is; nothing is for nothing."""
+_REFIT_AFTER = 16
+"""Measurements; lines through the same cells change little by each."""
 
 
 class MeasuredCosts:
-    """Costs whose shape is given and whose size is measured.
+    """Costs as straight lines through what has been measured.
 
-    A line that is fitted freely says nothing about what has not been seen lately; here every step
-    and every batch, of whatever size, tells of all sizes.
+    Belongs to one thread; `costs` may be read by others.
+
+    Args:
+        overlap: steps and batches run side by side on the device.
     """
 
-    def __init__(self) -> None:
-        self._step_factor: float | None = None
-        self._chunk_factor: float | None = None
+    def __init__(self, *, overlap: bool = False) -> None:
+        self._steps = _Table(_STEP)
+        self._batches = _Table(_CHUNKS)
+        self._costs = replace(_costs(_STEP, _CHUNKS), overlap=overlap)
 
     @property
     def costs(self) -> Costs:
         """As they are now."""
-        step, chunk = self._step_factor or 1.0, self._chunk_factor or 1.0
-        return replace(
-            _CHUNKS,
-            step_s=_STEP.step_s * step,
-            step_row_s=_STEP.step_row_s * step,
-            batch_s=_CHUNKS.batch_s * chunk,
-            token_s=_CHUNKS.token_s * chunk,
-            before_token_s=_CHUNKS.before_token_s * chunk,
-        )
+        return self._costs
 
     def step_took(self, n_rows: int, seconds: float) -> None:
         """Take a step of the language model into account."""
-        self._step_factor = _mean(self._step_factor, seconds / _STEP.step(n_rows))
+        self._steps.took(_size(n_rows), (1, n_rows), seconds)
+        self._update()
 
     def batch_took(self, n_new: int, n_before: int, seconds: float) -> None:
-        """Take a batch of chunks into account, with so many tokens that are new, or were before."""
-        expected_s = _CHUNKS.batch_s + n_new * _CHUNKS.token_s + n_before * _CHUNKS.before_token_s
-        self._chunk_factor = _mean(self._chunk_factor, seconds / expected_s)
+        """Take a batch of chunks into account.
+
+        Args:
+            n_new: tokens that sound was made of, all rows together.
+            n_before: tokens before those that were computed again.
+            seconds: of the device.
+        """
+        key = _size(n_new) // 2, _size(n_before) // 2
+        self._batches.took(key, (1, n_new, n_before), seconds)
+        self._update()
+
+    def _update(self) -> None:
+        found = _costs(self._steps.line, self._batches.line)
+        self._costs = replace(found, overlap=self._costs.overlap)
 
 
-def _mean(so_far: float | None, latest: float) -> float:
-    return latest if so_far is None else so_far + _SHARE_OF_NEW * (latest - so_far)
+@dataclass(slots=True)
+class _Cell:
+    sizes: _Vector
+    seconds: float
+    """On a device of speed 1."""
+    n_seen: int = 1
+
+
+class _Table:
+    def __init__(self, prior: _Vector) -> None:
+        self._prior = prior
+        self._shape = prior
+        self._slowness = 1.0
+        self._cells: dict[Hashable, _Cell] = {}
+        self._n_since_fit = 0
+
+    @property
+    def line(self) -> _Vector:
+        """Seconds for each of the sizes, all above 0."""
+        return self._shape * self._slowness
+
+    def took(self, key: Hashable, sizes: Sequence[int], seconds: float) -> None:
+        measured = np.array(sizes, np.float64)
+        cell = self._cells.get(key)
+        if cell is None:
+            line_s = float(self._shape @ measured)
+            if not self._cells:
+                self._slowness = seconds / line_s
+            found_s = min(seconds / self._slowness, line_s * _MOST_AT_FIRST)
+            cell = self._cells[key] = _Cell(measured, found_s)
+        else:
+            self._see_again(cell, measured, seconds)
+        self._n_since_fit += 1
+        if cell.n_seen < _KNOWN or self._n_since_fit >= _REFIT_AFTER:
+            self._n_since_fit = 0
+            self._shape = _fitted(list(self._cells.values()), self._prior)
+
+    def _see_again(self, cell: _Cell, measured: _Vector, seconds: float) -> None:
+        # In one cell sizes differ; the line tells what that makes.
+        expected_s = cell.seconds * float(self._shape @ measured / (self._shape @ cell.sizes))
+        ratio = seconds / (self._slowness * expected_s)
+        first_again = cell.n_seen == 1
+        cell.n_seen += 1
+        is_known = cell.n_seen > _KNOWN
+        share = _SHARE_OF_CELL if is_known else 1 / cell.n_seen
+        if first_again and ratio < 1:
+            # The first of a size chooses kernels and takes memory, which the next ones do not.
+            share = 1.0
+        else:
+            ratio = min(max(ratio, 1 / _MOST), _MOST)
+        cell.seconds += share * (expected_s * ratio - cell.seconds)
+        cell.sizes = cell.sizes + share * (measured - cell.sizes)
+        if is_known:
+            self._slowness *= 1 + _SHARE_OF_SPEED * (ratio - 1)
+
+
+def _size(n: int) -> int:
+    """0 for 1, and one more for each time that it doubles, as batches are padded."""
+    return (n - 1).bit_length() if n else -1
+
+
+def _fitted(cells: Sequence[_Cell], prior: _Vector) -> _Vector:
+    """The line with the least relative errors, and no cost below 0, or quite there."""
+    seconds = np.array([cell.seconds for cell in cells])
+    rows = np.array([cell.sizes for cell in cells]) / seconds[:, None]
+    scale = prior * float(np.median(1 / (rows @ prior)))
+    weight = np.sqrt(_WEIGHT_OF_PRIOR)
+    # In units of the prior's costs, in which it is all ones.
+    matrix = np.concatenate((rows * scale, weight * np.eye(len(prior))))
+    wanted = np.concatenate((np.ones(len(cells)), np.full(len(prior), weight)))
+    found = _non_negative(matrix.T @ matrix, matrix.T @ wanted)
+    return scale * np.maximum(found, _LEAST)
+
+
+def _non_negative(square: _Vector, wanted: _Vector) -> _Vector:
+    """Least squares without negative results, of two or three: which of them are 0 is tried out."""
+    best, best_loss = np.zeros(len(wanted)), 0.0
+    for chosen in product((False, True), repeat=len(wanted)):
+        used = np.flatnonzero(chosen)
+        found = np.zeros(len(wanted))
+        found[used] = np.linalg.solve(square[np.ix_(used, used)], wanted[used])
+        loss = float(found @ square @ found - 2 * wanted @ found)
+        if loss < best_loss and (found >= 0).all():
+            best, best_loss = found, loss
+    return best
+
+
+def _costs(step: _Vector, chunks: _Vector) -> Costs:
+    step_s, step_row_s = step.tolist()
+    batch_s, token_s, before_token_s = chunks.tolist()
+    return Costs(
+        step_s=step_s,
+        step_row_s=step_row_s,
+        batch_s=batch_s,
+        token_s=token_s,
+        before_token_s=before_token_s,
+    )
