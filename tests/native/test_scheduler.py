@@ -83,7 +83,7 @@ def test_the_order() -> None:
     found = plan(0.0, [easier, first, hurried, easy, more_hurried], COSTS, Policy(margin_s=0.0))
     assert [chunk.session for chunk in found.chunks][:2] == [2, 1]
     alone = plan(0.0, [easier, first, easy], COSTS)
-    assert [chunk.session for chunk in alone.chunks] == [3, 4, 5]
+    assert [chunk.session for chunk in alone.chunks] == [3, 4]  # 5 would make it long
 
 
 def test_a_batch_does_not_make_its_first_late() -> None:

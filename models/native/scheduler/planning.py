@@ -2,7 +2,8 @@
 
 The order, of chunks as of steps: sessions that would run dry within a batch, by deadline; first
 chunks; all others by deadline. Among first chunks, and among those in no hurry, tenants take turns.
-While somebody waits for a first chunk, what is in no hurry waits too.
+While somebody waits for a first chunk, what is in no hurry waits too, unless it is done beside the
+steps that the first chunk waits for.
 """
 
 from __future__ import annotations
@@ -78,9 +79,30 @@ class _Planner:
         self._pauses = pauses
         self._costs = costs
         self._policy = policy
-        self._awaited = any(
-            not session.begun and not session.flying and session.decodable for session in sessions
-        )
+        awaited = [
+            session
+            for session in sessions
+            if not session.begun and not session.flying and session.decodable
+        ]
+        self._awaited = bool(awaited)
+        self._spare_s = self._until_first_s(awaited)
+        self._hurry_s = self._crowd_s()
+
+    def _until_first_s(self, awaited: Sequence[Session]) -> float:
+        """How long what is in no hurry may take, so that no first chunk waits for it."""
+        if awaited and not self._costs.overlap:
+            return 0.0
+        step_s = self._costs.step(min(len(self._sessions), self._policy.most_steps))
+        missing = [
+            session.first_hop_tokens + self._policy.lookahead_tokens - session.n_ready
+            for session in awaited
+        ]
+        return max(0, min(missing)) * step_s if missing else float("inf")
+
+    def _crowd_s(self) -> float:
+        """What another batch would take, if it were full of short chunks."""
+        chunks_s = sorted(self._costs.chunk(session, GRID_TOKENS) for session in self._sessions)
+        return self._costs.batch_s + sum(chunks_s[-self._policy.most_rows :])
 
     def step(self) -> list[SessionId]:
         """Sessions of the next step of the language model."""
@@ -120,12 +142,7 @@ class _Planner:
     def _class(self, session: Session, n_tokens: int) -> int:
         if not session.begun:
             return _FIRST
-        return _HURRIED if self._slack_s(session, n_tokens) < self._hurry_s() else _EASY
-
-    def _hurry_s(self) -> float:
-        """What another batch would take, if it were full of short chunks."""
-        rows = min(self._policy.most_rows, len(self._sessions))
-        return self._costs.batch_s + rows * GRID_TOKENS * self._costs.token_s
+        return _HURRIED if self._slack_s(session, n_tokens) < self._hurry_s else _EASY
 
     def _slack_s(self, session: Session, n_tokens: int) -> float:
         cost_s = self._costs.batch_s + self._costs.chunk(session, n_tokens)
@@ -138,16 +155,16 @@ class _Planner:
         found: dict[SessionId, Chunk],
     ) -> list[Chunk]:
         hurried = any(classes[session.id] != _EASY for session in ordered)
-        if not hurried and (self._awaited or self._may_wait(ordered)):
+        if not hurried and (not self._spare_s or self._may_wait(ordered)):
             return []
         batch: list[Chunk] = []
         taken_s = self._costs.batch_s
         latest_s = float("inf")
         for session in ordered[: self._policy.most_rows]:
-            if self._awaited and classes[session.id] == _EASY:
-                break
             chunk = found[session.id]
             taken_s += self._costs.chunk(session, chunk.n_tokens)
+            if classes[session.id] == _EASY and taken_s > self._most_easy_s(batch):
+                break
             # Another row may not make those before it late, unless they are late anyway.
             if batch and self._now_s + taken_s > latest_s:
                 break
@@ -156,6 +173,10 @@ class _Planner:
             if due_s >= self._now_s + taken_s:
                 latest_s = min(latest_s, due_s)
         return batch
+
+    def _most_easy_s(self, batch: Sequence[Chunk]) -> float:
+        """How long a batch may become by what is in no hurry, which others would wait for."""
+        return min(self._spare_s, self._policy.first_audio_s) if batch else self._spare_s
 
     def _may_wait(self, ordered: Sequence[Session]) -> bool:
         """A batch in no hurry waits a moment for company."""
@@ -184,7 +205,7 @@ class _Planner:
         return min((wake_s for wake_s in wakes if wake_s > self._now_s), default=None)
 
     def _turns_hurried_s(self, session: Session) -> float:
-        return self._now_s + max(0.0, self._slack_s(session, GRID_TOKENS) - self._hurry_s())
+        return self._now_s + max(0.0, self._slack_s(session, GRID_TOKENS) - self._hurry_s)
 
 
 def _ordered(sessions: Sequence[Session], classes: dict[SessionId, int]) -> list[Session]:

@@ -70,6 +70,8 @@ class Costs:
     """More, for each token that sound is made of."""
     before_token_s: float = 0.0
     """More, for each token before those."""
+    overlap: bool = False
+    """Steps and batches run side by side."""
 
     def step(self, n_rows: int) -> float:
         """Seconds of a step with so many sessions."""
@@ -102,6 +104,11 @@ class Policy:
     """That the flow sees beyond a chunk that is not the last."""
     longest_parked_s: float = 30.0
     """A client that takes nothing for so long is given up."""
+    most_used: float = 0.75
+    """Share of the device's time that sessions in real time may take; the rest makes good for what
+    is not foreseen, and lets newcomers gain a lead."""
+    first_audio_s: float = 0.2
+    """By which others may delay a first chunk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
