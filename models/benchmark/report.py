@@ -105,8 +105,9 @@ def table(comparison: Comparison) -> Iterator[str]:
         yield (
             f"Speech tokens alone and in a batch of {check.sessions}: identical in "
             f"{check.identical} of {check.sessions} sessions ({check.same_tokens} of "
-            f"{check.tokens} tokens). The sampling rule drew a second time for "
-            f"{check.redraw_share:.2%} of the tokens; real weights repeat themselves more often. "
+            f"{check.tokens} tokens), with {check.graphs} CUDA graphs. The sampling rule drew a "
+            f"second time for {check.redraw_share:.2%} of the tokens; real weights repeat "
+            "themselves more often. "
             "The native engine computes both draws always, so its time does not depend on it."
         )
 

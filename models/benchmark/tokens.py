@@ -42,6 +42,8 @@ class TokenCheck(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int
     """Compared, in all."""
     same_tokens: int
+    graphs: int
+    """CUDA graphs that computed them; without, every kernel was launched by itself."""
     redraw_share: float
     """Of the draws, those for which the sampling rule drew a second time."""
 
@@ -119,6 +121,10 @@ def check_tokens(task: Task) -> TokenCheck:
     voice = checkpoint.speakers[task.voice]
     written = make_prompt(checkpoint.version, checkpoint.variant, voice, text=task.text)
     prompt = LmPrompt(text=tokenizer.encode(written.text) if written.text else ())
+    if engine.graphs.enabled:
+        with engine.graphs.capturing():  # as a model's warm-up does it
+            _said(engine, prompt, ids, [0])
+            _said(engine, prompt, ids, range(IN_A_BATCH))
     alone = [_said(engine, prompt, ids, [seed])[0] for seed in range(IN_A_BATCH)]
     together = _said(engine, prompt, ids, range(IN_A_BATCH))
     pairs = list(zip(alone, together, strict=True))
@@ -127,6 +133,7 @@ def check_tokens(task: Task) -> TokenCheck:
         identical=sum(one == other for one, other in pairs),
         tokens=sum(map(len, alone)),
         same_tokens=sum(a == b for one, other in pairs for a, b in zip(one, other, strict=False)),
+        graphs=engine.graphs.n_captured,
         redraw_share=samplers[0].share,
     )
 

@@ -274,8 +274,9 @@ def test_the_first_quarter_is_compared_with_the_last() -> None:
 
 
 def test_what_is_held_for_nobody_is_a_leak_unless_it_is_kept_on_purpose() -> None:
+    busy = Look(1.0, {"held: lm_slots": 4.0, "held: sessions": 4.0})
     end = Look(9.0, {"held: lm_slots": 1.0, "held: sessions": 0.0, "held: flow_pages_kept": 9.0})
-    assert soak_figures([end], end).left == {"lm_slots": 1}
+    assert soak_figures([busy], end).left == {"lm_slots": 1}
 
 
 # --- All of it ---------------------------------------------------------------------------------
