@@ -129,6 +129,26 @@ def test_one_batch_flies_at_a_time(
     assert sizes[1] >= 2
 
 
+def test_the_engine_sleeps_while_all_it_has_flies_and_is_woken_by_the_landing(
+    model: NativeModel, lane: ManualLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeps = threading.Event()
+    turn = model._engine._turn
+
+    def watched() -> float | None:
+        timeout_s = turn()
+        if timeout_s is None and lane.flying.is_set():
+            sleeps.set()
+        return timeout_s
+
+    monkeypatch.setattr(model._engine, "_turn", watched)
+    # Both have all their tokens soon, and one of them a chunk that may not be begun.
+    both = [Speaking(model, lane, TEXT * 2, seed=seed) for seed in (1, 2)]
+    assert sleeps.wait(WAIT_S)
+    lane.land()
+    assert all(len(speaking.end()) for speaking in both)
+
+
 def test_a_stream_that_is_closed_in_flight_is_dropped_when_it_lands(
     model: NativeModel, lane: ManualLane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
