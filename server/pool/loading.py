@@ -16,6 +16,9 @@ log = structlog.get_logger()
 LoadState = Literal["unloaded", "loading", "kept", "unloading"]
 """`loading`: for a request, and given up if it fails. `kept`: workers are replaced as they die."""
 
+_STARTS = 2
+"""A start on a busy machine may take so many times as long as the last one."""
+
 
 class Loading:
     """Opens and closes the seats of one model.
@@ -51,16 +54,22 @@ class Loading:
         self._clock = clock
         self._seats: Sequence[Seat] = ()
         self._was_ready = False
+        self._start_s = 0.0
         self._used_at_s = clock()
         self._unload_task: asyncio.Task[None] | None = None
         self._closed = False
 
     @property
     def patience_s(self) -> float:
-        """How long a segment waits without any ready worker."""
-        if self.state == "kept":
-            return self._options.ready_timeout_s
-        return self._options.start_timeout_s
+        """How long a segment waits without any ready worker.
+
+        A worker that has died is waited for in proportion to how long the last one took to start:
+        what has not been heard can be said by its successor.
+        """
+        longest_s = self._options.start_timeout_s
+        if self.state != "kept":
+            return longest_s
+        return max(self._options.ready_timeout_s, min(longest_s, _STARTS * self._start_s))
 
     def open(self, seats: Sequence[Seat]) -> None:
         """Begin to fill the seats, unless that is left to the first request."""
@@ -108,6 +117,8 @@ class Loading:
             # Those that failed while there was no other may try again.
             for seat in self._seats:
                 seat.open()
+        if not self._was_ready or not self.usable.is_set():
+            self._start_s = self._clock() - self.down_since_s
         if not self._was_ready:
             self._was_ready = True
             self.note_use()

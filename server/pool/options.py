@@ -64,7 +64,8 @@ class PoolOptions:
     """Segments that wait for a worker; one more is refused."""
     ready_timeout_s: float = 10.0
     """A segment fails with MODEL_UNAVAILABLE after it has waited so long without any ready worker,
-    unless its model is being loaded for it."""
+    or twice as long as the last worker took to start; `start_timeout_s` is for one whose model is
+    being loaded for it, and never exceeded."""
     max_enrollments: int = 8
     """Recordings that wait for a worker of their model; one more is refused."""
     max_retries: int = 2
