@@ -1,9 +1,10 @@
 """The interface that every speech model implements, and what passes through it.
 
 A model lives in a worker process. It may serve several streams at once; `Capabilities.slots` says
-how many compute, `Capabilities.parked` how many more may stand still between two chunks. Each
-stream stays on one thread from the call of `synthesize` to the end of its iterator, so a model may
-keep state of a stream in the thread; threads are used again for later streams.
+how many compute at most and `SpeechModel.capacity` how many now, `Capabilities.parked` how many
+more may stand still between two chunks. Each stream stays on one thread from the call of
+`synthesize` to the end of its iterator, so a model may keep state of a stream in the thread;
+threads are used again for later streams.
 
 Nothing here knows a protocol, a socket or a container format, and nothing outside msgspec and numpy
 is imported, because a worker may run under another Python interpreter than the front.
@@ -81,8 +82,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a loaded model can do. A worker reports it to the pool when it is ready."""
 
     slots: int = 1
-    """Streams that it computes at once. A stream that is computed but not yet delivered holds no
-    slot."""
+    """Streams that it computes at once, if `SpeechModel.capacity` does not say fewer. A stream that
+    is computed but not yet delivered holds no slot."""
     parked: int = 16
     """Streams that may stand still half computed, for slow listeners or until more text comes,
     besides those in slots: they hold memory but no slot."""
@@ -176,6 +177,13 @@ class SpeechModel(ABC):
         `repeated_token` ...), for the metrics.
         """  # noqa: D205
         return {}
+
+    def capacity(self) -> int:
+        """How many streams may compute at once now, from 1 to `Capabilities.slots`, so that each is
+        computed in time. Beyond that none begins; those that are under way go on. Asked about once
+        a second, beside streams, by the thread that answers the heartbeat: quick.
+        """  # noqa: D205
+        return self.capabilities.slots
 
     def holdings(self) -> Mapping[str, int]:
         """What the model holds now, by name (`sessions`, `lm_slots` ...), for the metrics: what

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -12,7 +12,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from server.errors import ErrorCode
-from server.pool.pool import WorkerPool
+from server.pool.pool import WorkerPool, WorkerSnapshot
 from server.speech.types import SessionSummary
 from server.version import __version__
 
@@ -227,18 +227,26 @@ class _PoolCollector(Collector):
         for (model, state), count in sorted(counts.items()):
             workers.add_metric([model, state], count)
         yield workers
-        parked = GaugeMetricFamily(
+        yield self._sum(
+            "cosystream_worker_slots",
+            "Sentences that workers compute at once now.",
+            lambda worker: worker.slots,
+        )
+        yield self._sum(
             "cosystream_parked_streams",
             "Sentences that are half computed and wait for slow listeners.",
-            labels=["model"],
+            lambda worker: worker.parked,
         )
-        totals: dict[str, int] = {}
-        for worker in self._pool.snapshot().workers:
-            totals[worker.model] = totals.get(worker.model, 0) + worker.parked
-        for model, total in sorted(totals.items()):
-            parked.add_metric([model], total)
-        yield parked
         yield self._holdings()
+
+    def _sum(self, name: str, text: str, of: Callable[[WorkerSnapshot], int]) -> Metric:
+        family = GaugeMetricFamily(name, text, labels=["model"])
+        totals: Tally[str] = Tally()
+        for worker in self._pool.snapshot().workers:
+            totals[worker.model] += of(worker)
+        for model, total in sorted(totals.items()):
+            family.add_metric([model], total)
+        return family
 
     def _holdings(self) -> Metric:
         held = GaugeMetricFamily(

@@ -55,6 +55,7 @@ def _workers(services: Services) -> dict[str, Any]:
         {
             "model": worker.model,
             "state": str(worker.state),
+            "slots": worker.slots,
             "running": worker.running,
             "parked": worker.parked,
         }

@@ -24,6 +24,12 @@ class Worker(msgspec.Struct, kw_only=True):
 
     model: str
     state: Annotated[str, Meta(description="`starting`, `ready`, `draining`, `dead`, `unloaded`.")]
+    slots: Annotated[
+        int,
+        Meta(
+            description="Sentences that it computes at once now; fewer where the device is slower."
+        ),
+    ]
     running: Annotated[int, Meta(description="Sentences that it computes.")]
     parked: Annotated[int, Meta(description="Sentences that wait for their listeners.")]
 

@@ -94,6 +94,8 @@ class DispatchTable:
         self._dispatches: dict[int, AnyDispatch] = {}
         self._phases: Counter[Phase] = Counter()
         self._voices = GivenVoices(send)
+        self.slots = info.capabilities.slots
+        """Streams that compute at once now."""
         self.taken = 0
         """All that were ever given to it."""
 
@@ -115,9 +117,10 @@ class DispatchTable:
         """Streams that could begin at once; negative if some wait inside the worker to begin.
 
         It is also negative for a time when a parked stream goes on while its slot was given away:
-        the two messages crossed, and the worker's own line sees to the order.
+        the two messages crossed, and the worker's own line sees to the order. And it is when the
+        worker has become slower and takes fewer than it has.
         """
-        return min(self._info.capabilities.slots - self.computing, self._openable)
+        return min(self.slots - self.computing, self._openable)
 
     @property
     def room(self) -> int:
@@ -132,6 +135,17 @@ class DispatchTable:
     def _openable(self) -> int:
         capabilities = self._info.capabilities
         return capabilities.slots + capabilities.parked - self.computing - self.parked
+
+    def limit(self, capacity: int | None) -> bool:
+        """Have no more streams compute than the worker says; None for no other number than before.
+
+        Returns:
+            Whether that changes something.
+        """
+        before = self.slots
+        if capacity is not None:
+            self.slots = capacity
+        return self.slots != before
 
     def take(self, stream: AnyStream) -> None:
         """Give the worker a stream, of the kind that its model is for."""

@@ -117,7 +117,7 @@ class HostedModel:
             return EnrollFailed(order.call, "failed", message, "")
         return Enrolled(order.call, features)
 
-    # --- Incidents -------------------------------------------------------------------------
+    # --- Figures ---------------------------------------------------------------------------
 
     def tell_incidents(self) -> None:
         """Send what the model's guards have met since the last time."""
@@ -129,6 +129,15 @@ class HostedModel:
             return
         if counts:
             self._send(Incidents(counts))
+
+    def capacity(self) -> int:
+        """How many streams may compute at once now, one at least."""
+        slots = self.model.capabilities.slots
+        try:
+            return min(max(1, self.model.capacity()), slots)
+        except Exception:  # noqa: BLE001 - a worker without this figure is better than none
+            _told_traceback()
+            return slots
 
     def holdings(self) -> dict[str, int]:
         """What the model holds now."""

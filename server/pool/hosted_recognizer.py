@@ -22,6 +22,10 @@ class HostedRecognizer:
     def tell_incidents(self) -> None:
         """There are none."""
 
+    def capacity(self) -> int:
+        """How many streams compute at once."""
+        return self.model.capabilities.slots
+
     def holdings(self) -> dict[str, int]:
         """Nothing that is told."""
         return {}

@@ -129,6 +129,8 @@ class Ready(msgspec.Struct, array_like=True, tag=32, frozen=True):
     sample_rate_hz: int
     capabilities: Capabilities
     voices: tuple[Voice, ...]
+    capacity: int | None = None
+    """Streams that may compute at once for the time being; None for `slots`."""
 
 
 class StartFailed(msgspec.Struct, array_like=True, tag=33, frozen=True):
@@ -190,6 +192,8 @@ class Pong(msgspec.Struct, array_like=True, tag=40, frozen=True):
 
     holdings: dict[str, int] = {}
     """What the model holds now, by name."""
+    capacity: int | None = None
+    """Streams that may compute at once from now on, at most `slots`; None leaves it as it is."""
 
 
 class Parked(msgspec.Struct, array_like=True, tag=41, frozen=True):

@@ -209,6 +209,11 @@ class RemoteWorker:
         return self._table.parked if self._table is not None else 0
 
     @property
+    def slots(self) -> int:
+        """Streams that compute in it at once now; 0 before it is ready."""
+        return self._table.slots if self._table is not None else 0
+
+    @property
     def free_slots(self) -> int:
         """Segments that could begin at once; negative if some wait inside the worker to begin."""
         return self._table.free_slots if self._table is not None and self.state == "ready" else 0
@@ -270,7 +275,8 @@ class RemoteWorker:
                         sample_rate_hz=message.sample_rate_hz,
                         capabilities=message.capabilities,
                         voices=message.voices,
-                    )
+                    ),
+                    message.capacity,
                 )
             case messages.RecognizerReady():
                 self._receive_ready(
@@ -284,6 +290,8 @@ class RemoteWorker:
                 self.last_error = message.message
             case messages.Pong():
                 self.holdings = message.holdings
+                if self._table is not None and self._table.limit(message.capacity):
+                    self._changed()
             case messages.Incidents():
                 for name, count in message.counts.items():
                     self._observer.incident(self.spec.name, name, count)
@@ -295,7 +303,7 @@ class RemoteWorker:
                     raise ChannelError("audio came before the worker was ready")
                 self._table.receive(message)
 
-    def _receive_ready(self, info: HostedInfo) -> None:
+    def _receive_ready(self, info: HostedInfo, capacity: int | None = None) -> None:
         if isinstance(info, RecognizerInfo) != self.spec.recognizes:
             wanted = "recogniser" if self.spec.recognizes else "speech model"
             self.last_error = f"{self.spec.factory} is no {wanted}"
@@ -310,6 +318,7 @@ class RemoteWorker:
             changed=self._changed,
             clock=self._clock,
         )
+        self._table.limit(capacity)
         self.state = "ready"
         self._reported.set()
         log.info("worker_ready", model=self.spec.name, pid=self.pid)

@@ -3,8 +3,8 @@
 A stream keeps one thread from its first chunk to its last, but not its slot: while it waits for
 its listener, for text or for audio it is parked, and another stream computes. Whoever begins and
 whoever goes on stand in one line, first come, first served. At most `Capabilities.parked` streams
-are open besides those in slots; beyond that, who wants to begin lets those pass who go on, because
-only they can end it.
+are open besides those in slots, and a model may want fewer to compute than it has slots; beyond
+that, who wants to begin lets those pass who go on, because only they can end it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ class Slots:
     ) -> None:
         self._start_thread = start_thread
         self._send = send
-        self._free = 0
+        self._slots = 0
+        self._held = 0
+        self._limit = 0
         self._max_open = 0
         self._line: deque[AnyTask] = deque()
         self._begun: deque[AnyTask] = deque()
@@ -48,8 +50,14 @@ class Slots:
     def open(self, capabilities: Capabilities | RecognizerCapabilities) -> None:
         """Begin to hand out slots."""
         with self._changed:
-            self._free = capabilities.slots
+            self._slots = self._limit = capabilities.slots
             self._max_open = capabilities.slots + capabilities.parked
+            self._hand_out()
+
+    def limit(self, capacity: int) -> None:
+        """Let streams begin only while fewer than these hold slots; in any thread."""
+        with self._changed:
+            self._limit = capacity
             self._hand_out()
 
     def close(self) -> None:
@@ -125,20 +133,22 @@ class Slots:
     def _give_back(self, stream: AnyTask) -> None:
         if stream.holds_slot:
             stream.holds_slot = False
-            self._free += 1
+            self._held -= 1
         self._hand_out()
 
     def _hand_out(self) -> None:
-        while self._free and not self._closed and (stream := self._first_in_line()) is not None:
+        while not self._closed and (stream := self._first_in_line()) is not None:
             self._line.remove(stream)
-            self._free -= 1
+            self._held += 1
             stream.holds_slot = True
             if not stream.begun:
                 self._begin(stream)
         self._changed.notify_all()
 
     def _first_in_line(self) -> AnyTask | None:
-        has_room = self._open < self._max_open
+        if self._held >= self._slots:
+            return None
+        has_room = self._open < self._max_open and self._held < self._limit
         return next((stream for stream in self._line if stream.begun or has_room), None)
 
     def _begin(self, stream: AnyTask) -> None:

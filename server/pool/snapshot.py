@@ -21,6 +21,8 @@ class WorkerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """None while no process runs."""
     state: SeatState
     """`dead` while it waits for a restart, `unloaded` while none is wanted."""
+    slots: int = 0
+    """Segments that it computes at once now; 0 while it has no model."""
     running: int
     """Segments that are being computed or wait inside the worker to begin."""
     parked: int
@@ -50,6 +52,7 @@ class WorkerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
             model=model,
             pid=worker.pid,
             state=worker.state,
+            slots=worker.slots,
             running=worker.running,
             parked=worker.parked,
             restarts=seat.restarts,

@@ -79,16 +79,18 @@ class Worker:
             model = load_model(order.factory, order.options)
             if order.warm_up:
                 model.warm_up()
-            ready = _ready(model)
+            hosted: _Hosted = (
+                HostedModel(model, self._send)
+                if isinstance(model, SpeechModel)
+                else HostedRecognizer(model)
+            )
+            ready = _ready(hosted)
         except Exception as error:
             self._send(messages.StartFailed(f"{type(error).__name__}: {error}"))
             raise
-        hosted = self._hosted = (
-            HostedModel(model, self._send)
-            if isinstance(model, SpeechModel)
-            else HostedRecognizer(model)
-        )
+        self._hosted = hosted
         self._slots.open(model.capabilities)
+        self._take_capacity(hosted)
         self._send(ready)
         self._close_asked.wait()
         self._close(hosted)
@@ -132,7 +134,7 @@ class Worker:
             case messages.Recognize():
                 self._listen(message)
             case messages.Ping():
-                self._send(messages.Pong(self._holdings()))
+                self._send(self._pong())
             case messages.Close():
                 self._close_asked.set()
             case messages.AddVoice():
@@ -163,10 +165,16 @@ class Worker:
             case _:
                 raise ChannelError(f"{type(message).__name__} for another kind of stream")
 
-    def _holdings(self) -> dict[str, int]:
-        if self._hosted is None or self._close_asked.is_set():
-            return {}  # it may be loading, or being freed
-        return self._hosted.holdings()
+    def _pong(self) -> messages.Pong:
+        hosted = self._hosted
+        if hosted is None or self._close_asked.is_set():
+            return messages.Pong()  # it may be loading, or being freed
+        return messages.Pong(hosted.holdings(), self._take_capacity(hosted))
+
+    def _take_capacity(self, hosted: _Hosted) -> int:
+        capacity = hosted.capacity()
+        self._slots.limit(capacity)
+        return capacity
 
     def _loaded(self) -> _Hosted:
         if self._hosted is None:
@@ -261,10 +269,12 @@ class Worker:
             outlet.complete(stopwatch.compute_s)
 
 
-def _ready(model: SpeechModel | SpeechRecognizer) -> messages.Ready | messages.RecognizerReady:
+def _ready(hosted: _Hosted) -> messages.Ready | messages.RecognizerReady:
+    model = hosted.model
     if isinstance(model, SpeechRecognizer):
         return messages.RecognizerReady(model.sample_rate_hz, model.capabilities)
-    return messages.Ready(model.sample_rate_hz, model.capabilities, tuple(model.voices()))
+    voices = tuple(model.voices())
+    return messages.Ready(model.sample_rate_hz, model.capabilities, voices, hosted.capacity())
 
 
 def main() -> None:

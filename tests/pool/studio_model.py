@@ -12,7 +12,8 @@ of that kind), `!raise`, `!die` (the process exits), `!incident:NAME`, `!large` 
 `!wait:F` (waits until the file F exists); anything else becomes features of the tone `sine-2`.
 
 A text `?NAME:N:...` has the guards meet NAME N times, and is otherwise spoken like any other.
-At a piece of text `?hang` the model stands still for ever.
+`?until:F` is computed when the file F exists. At a piece of text `?hang` the model stands still for
+ever.
 """
 
 import os
@@ -31,13 +32,15 @@ class StudioModel(SineModel):
     Args:
         journal: a file that grows by a line with each call of interest.
         loads_with: a file that loading waits for; if it holds text, loading raises that.
+        capacity_in: a file that holds its capacity, a number.
         guards: `ok`, or `raise` for guards that break.
         settings: of the sine.
     """
 
-    def __init__(self, *, journal=None, loads_with=None, guards="ok", **settings):
+    def __init__(self, *, journal=None, loads_with=None, capacity_in=None, guards="ok", **settings):
         self._journal = journal
         self._guards = guards
+        self._capacity_in = capacity_in
         self._clones = {}
         self._incidents = {}
         self._lock = threading.Lock()
@@ -66,7 +69,9 @@ class StudioModel(SineModel):
 
     def synthesize(self, request, text):
         self._note(f"synthesize {request.voice}")
-        if isinstance(text, str) and text.startswith("?"):
+        if isinstance(text, str) and text.startswith("?until:"):
+            wait_for_file(text.removeprefix("?until:"))
+        elif isinstance(text, str) and text.startswith("?"):
             name, count, _ = text.removeprefix("?").split(":")
             with self._lock:
                 self._incidents[name] = self._incidents.get(name, 0) + int(count)
@@ -123,6 +128,11 @@ class StudioModel(SineModel):
         with self._lock:
             incidents, self._incidents = self._incidents, {}
         return incidents
+
+    def capacity(self):
+        if self._guards == "raise":
+            raise RuntimeError("nobody measures")
+        return int(Path(self._capacity_in).read_text()) if self._capacity_in else super().capacity()
 
     def holdings(self):
         if self._guards == "raise":

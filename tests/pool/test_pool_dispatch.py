@@ -111,6 +111,23 @@ def test_a_stream_that_goes_on_while_its_slot_was_given_away_makes_room_negative
     assert pool.figures == (3, 1 - 1, -2, -1)
 
 
+def test_a_worker_that_takes_fewer_than_it_has_slots():
+    pool = Pool(slots=4)
+    assert pool.table.limit(2)
+    assert not pool.table.limit(2)
+    assert not pool.table.limit(None)
+    assert pool.figures == (0, 0, 2, 2 + 1)
+    numbers = [pool.take()[0] for _ in range(3)]
+    pool.hear(*map(Started, numbers[:2]))
+    assert pool.figures == (3, 0, -1, 0), "one waits inside"
+    pool.table.limit(1)
+    assert pool.figures == (3, 0, -2, -1)
+    pool.hear(Computed(numbers[0], 0, 0.0), Computed(numbers[1], 0, 0.0))
+    assert pool.figures == (1, 0, 0, 1)
+    pool.table.limit(4)
+    assert pool.figures == (1, 0, 3, 4)
+
+
 def test_room_ends_where_no_more_streams_may_be_open():
     pool = Pool(slots=2, parked=3)
     pool.park(4)

@@ -68,6 +68,37 @@ def test_streams_begin_in_order_as_slots_come_free():
     assert [stream.begun for stream in streams] == [True, True, True, False]
 
 
+def test_fewer_begin_than_there_are_slots_if_the_model_takes_fewer():
+    worker = Worker(slots=4)
+    worker.slots.limit(2)
+    streams = [worker.enter(number) for number in range(4)]
+    assert [stream.begun for stream in streams] == [True, True, False, False]
+    worker.slots.limit(3)
+    assert [stream.begun for stream in streams] == [True, True, True, False]
+    worker.slots.limit(1)
+    worker.slots.end(streams[0])
+    worker.slots.end(streams[1])
+    assert not streams[3].begun
+    worker.slots.end(streams[2])
+    assert streams[3].begun
+
+
+def test_who_goes_on_does_so_even_if_the_model_takes_fewer_now():
+    worker = Worker(slots=2)
+    first = worker.begin(1)
+    with worker.slots.parked(first):
+        second = worker.enter(2)
+        worker.slots.limit(1)
+        third = worker.enter(3)
+        assert second.begun
+        assert not third.begun
+    assert first.holds_slot
+    worker.slots.end(second)
+    assert not third.begun
+    worker.slots.end(first)
+    assert third.begun
+
+
 def test_who_has_not_begun_can_leave_the_line():
     worker = Worker()
     first, second, third = (worker.enter(number) for number in range(3))

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from models.base import Capabilities
 from server.pool.admission import Admission
 from server.pool.snapshot import WorkerSnapshot
 from server.speech.jobs.line import Room, in_turn
@@ -47,12 +46,11 @@ class Pool:
     """Workers by (state, running, parked)."""
 
     def __init__(self, *workers: tuple[str, int, int], slots: int = 1, queued: int = 0) -> None:
-        self.models = {"m": SimpleNamespace(capabilities=Capabilities(slots=slots))}
         self.queued = queued
         self._workers = tuple(
             WorkerSnapshot(
-                model="m", pid=1, state=state, running=running, parked=parked, restarts=0,
-                rss_bytes=0,
+                model="m", pid=1, state=state, slots=slots, running=running, parked=parked,
+                restarts=0, rss_bytes=0,
             )
             for state, running, parked in workers
         )  # fmt: skip

@@ -77,8 +77,7 @@ class Room:
         """Somebody who listens waits for a slot."""
         if self._admission.draining or self._pool.waiting(model):
             return True
-        slots = self._slots(model)
-        return any(worker.running > slots for worker in self._workers(model))
+        return any(worker.running > worker.slots for worker in self._workers(model))
 
     def _has_slot(self, model: str) -> bool:
         """A slot is free, and after that another one, if there are two.
@@ -90,13 +89,9 @@ class Room:
             # Asking loads it.
             return not self._pool.waiting(model)
         ready = [worker for worker in workers if worker.state == "ready"]
-        n_slots = self._slots(model) * len(ready)
+        n_slots = sum(worker.slots for worker in ready)
         n_free = n_slots - sum(worker.running + worker.parked for worker in ready)
         return n_slots > 0 and n_free >= min(2, n_slots) and not self._pool.waiting(model)
-
-    def _slots(self, model: str) -> int:
-        info = self._pool.models.get(model)
-        return info.capabilities.slots if info is not None else 0
 
     def _workers(self, model: str) -> list[WorkerSnapshot]:
         return [worker for worker in self._pool.snapshot().workers if worker.model == model]
