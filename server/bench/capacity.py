@@ -132,7 +132,9 @@ class Search:
         missed = tuple(misses(figures, self.goal))
         step = Step(streams=trial.streams, loop=trial.loop, figures=figures, missed=missed)
         self._steps.append(step)
-        told = "; ".join(missed) if missed else "held"
+        told = "; ".join(missed) or "held"
+        if not trial.real_time:
+            told = f"{_speech_per_s(figures)} of speech per second"
         loop = "" if trial.loop == "closed" else " on average"
         self.say(f"{trial.streams} at once{loop}: {told}")
         return step
@@ -219,11 +221,15 @@ def _cells(step: Step, capacity: Capacity) -> list[str]:
         f"{f.chunk_gap_ms.p95:.0f} / {f.chunk_gap_ms.max:.0f} ms",
         str(f.underruns),
         f"{f.real_time_factor.p50:.3f}",
-        f"{f.audio_s / f.wall_s:.2f} s" if f.wall_s else "-",
+        _speech_per_s(f),
         "-" if f.machine_share is None else f"{f.machine_share:.0%}",
         "-" if f.gpu is None else f"{f.gpu.utilisation:.0%}",
         verdict,
     ]
+
+
+def _speech_per_s(figures: LoadFigures) -> str:
+    return f"{figures.audio_s / figures.wall_s:.2f} s" if figures.wall_s else "-"
 
 
 def _conclusion(capacity: Capacity) -> str:

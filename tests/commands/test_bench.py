@@ -357,3 +357,21 @@ def test_a_server_that_does_not_start_says_why(cosystream: Cosystream) -> None:
     assert outcome.code == 1
     assert "the server ended at once" in outcome.err
     assert "--bogus" in outcome.err
+
+
+def test_a_model_that_cannot_be_loaded_says_why(cosystream: Cosystream) -> None:
+    """The server itself tries again and again."""
+    outcome = cosystream("bench", "--serve-args", "--model bad=models.espeak:Nothing")
+    assert outcome.code == 1
+    assert "the model cannot be loaded" in outcome.err
+    assert "Nothing" in outcome.err
+
+
+@pytest.mark.anyio
+async def test_sessions_of_a_closed_loop_may_begin_at_random() -> None:
+    with FakeServer() as server:
+        shape = LoadShape(sessions=3, duration_s=0.2, ramp_s=0.15, random_ramp=True, seed=5)
+        result = await Load(_address(server), SCRIPT, shape).run()
+    assert result.peak_active <= 3
+    assert len(result.records) >= 3
+    assert all(record.lasted_s > 0 for record in result.records)

@@ -15,6 +15,7 @@ from server.bench.figures import (
     percentile,
     play,
     poisson_arrivals,
+    random_arrivals,
     slope,
 )
 from server.bench.text import BUILTIN, tokens
@@ -128,3 +129,12 @@ def test_tokens_are_the_text_in_an_llms_pieces() -> None:
     assert "".join(pieces) == BUILTIN
     assert pieces == tokens(BUILTIN, seed=1) != tokens(BUILTIN, seed=2)
     assert set(map(len, itertools.islice(pieces, len(pieces) - 1))) == {1, 2, 3}
+
+
+def test_random_arrivals_are_so_many_in_order_and_the_same_for_a_seed() -> None:
+    times = random_arrivals(50, 2.0, 7)
+    assert len(times) == 50
+    assert times == sorted(times) == random_arrivals(50, 2.0, 7)
+    assert 0 <= times[0] < times[-1] <= 2
+    # Not even: some gap is several times the mean.
+    assert max(gaps(times)) > 3 * 2.0 / 50
