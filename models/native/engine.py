@@ -15,7 +15,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -23,13 +23,10 @@ import torch
 from models.base import ModelError, Samples
 from models.cosyvoice.errors import CheckpointError
 from models.cosyvoice.guards import BadSegmentError
-from models.cosyvoice.sampling import torch_seed
 from models.native.capturing import Captured, capture
 from models.native.costs import MeasuredCosts
-from models.native.device.graphs import Graphs
 from models.native.faults import Bisection
 from models.native.flow.errors import NotFiniteError
-from models.native.flow.flow import Flow
 from models.native.handle import SessionHandle
 from models.native.inbox import (
     AppendText,
@@ -41,30 +38,18 @@ from models.native.inbox import (
     Prepare,
     VoicePrompt,
 )
-from models.native.lm.engine import LmEngine
 from models.native.lm.errors import PromptTooLongError
 from models.native.lm.events import Ended, LmEvent, NotFinite, TokenDrawn, TooLong
 from models.native.lm.sequence import LmLimits, TextLayout
 from models.native.options import Hops
 from models.native.scheduler.planning import plan
 from models.native.scheduler.views import GRID_TOKENS, Chunk, Policy, SessionId
-from models.native.session import Session, Voiceprint
+from models.native.session import Session
 from models.native.sounding import ChunkRow, Flight, Sounder, batches
-from models.native.vocoder.vocoder import Vocoder
+from models.native.stages import Stages
 
 LIMITS = LmLimits(longest=200.0)
 """Never reached before `TokenGuard` ends the speech, which it does with a reason."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stages:
-    """The loaded parts of a checkpoint, on one device."""
-
-    lm: LmEngine
-    flow: Flow
-    vocoder: Vocoder
-    graphs: Graphs
-    """Of flow and vocoder."""
 
 
 class Engine:
@@ -104,10 +89,9 @@ class Engine:
         self._on_broken = on_broken
         self._clock = clock
         self._costs = MeasuredCosts()
-        self._bisection = Bisection(stages.flow.device)
+        self._bisection = Bisection(stages.device)
         self._inbox = Inbox()
-        self._lane = stages.graphs.lane
-        self._sounder = Sounder(stages.flow, stages.vocoder, self._lane, self._inbox.wake)
+        self._sounder = Sounder(stages.flow, stages.vocoder, stages.graphs.lane, self._inbox.wake)
         self._sessions: dict[SessionId, Session] = {}
         self._by_handle: dict[SessionHandle, Session] = {}
         self._waiting: deque[Session] = deque()
@@ -121,12 +105,17 @@ class Engine:
     @property
     def device(self) -> torch.device:
         """That it owns."""
-        return self._stages.flow.device
+        return self._stages.device
 
     @property
     def n_sessions(self) -> int:
         """That have begun and not ended."""
         return len(self._sessions)
+
+    @property
+    def n_missed_flows(self) -> int:
+        """Batches of chunks whose shape has not been captured, so decoding had to wait for them."""
+        return self._stages.graphs.n_missed("flow")
 
     @property
     def n_taken_slots(self) -> int:
@@ -238,25 +227,8 @@ class Engine:
             order.done.set_exception(error)
 
     def _begin(self, order: Begin) -> None:
-        token_seed, noise_seed = order.seed.spawn(2)
         self._n_begun += 1
-        with self._lane.current():
-            voice = Voiceprint(
-                tokens=order.prompt.tokens,
-                mel=self._lane.send(torch.tensor(order.prompt.mel)),
-                embedding=self._lane.send(torch.tensor(order.prompt.embedding)),
-            )
-            vocoder = self._stages.vocoder.new_state(noise_seed)
-        session = Session(
-            self._n_begun,
-            order,
-            token_seed=torch_seed(token_seed),
-            voice=voice,
-            spec=self._stages.flow.spec,
-            vocoder=vocoder,
-            sample_rate_hz=self._stages.vocoder.spec.sample_rate_hz,
-            now_s=self._clock(),
-        )
+        session = self._stages.new_session(self._n_begun, order, self._clock())
         self._sessions[session.id] = session
         self._by_handle[session.handle] = session
         self._waiting.append(session)

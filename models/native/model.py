@@ -22,20 +22,15 @@ from models.cosyvoice.prompts import Prompt, make_prompt
 from models.cosyvoice.rehearsal import rehearse
 from models.cosyvoice.request_text import StreamedText, WholeText
 from models.cosyvoice.voice_table import VoiceTable
-from models.native.device.cuda import open_lane
-from models.native.device.graphs import Graphs
-from models.native.engine import Engine, Stages
+from models.native.engine import Engine
 from models.native.enrollment import VoiceAnalyser
-from models.native.flow.flow import Flow
 from models.native.inbox import VoicePrompt
-from models.native.lm.engine import LmEngine
-from models.native.lm.model import load_lm
 from models.native.lm.sequence import LmPrompt
 from models.native.options import FinalChunk, Hops, NativeOptions
 from models.native.session import policy_of
+from models.native.stages import Stages
 from models.native.stream import Report, SpeechStream
 from models.native.tokenizer import TextTokenizer
-from models.native.vocoder.vocoder import Vocoder
 
 _SEED_BITS = 63
 _SLOTS = {"cuda": 32, "cpu": 4}
@@ -104,13 +99,14 @@ class NativeModel(SpeechModel):
         self._voices = VoiceTable(checkpoint.speakers, checkpoint.text_vocabulary)
         self._incidents: Counter[str] = Counter()
         self._incidents_lock = threading.Lock()
+        self._n_missed_told = 0
         self.name = name or checkpoint.features_format
         self.sample_rate_hz = checkpoint.sample_rate_hz
         self.capabilities = msgspec.structs.replace(
             checkpoint.capabilities(slots=slots), parked=n_parked, run_ahead_s=run_ahead_s
         )
         self._engine = Engine(
-            _load(checkpoint, options, found, n_sessions=slots + n_parked),
+            Stages.open(checkpoint, options, found, n_sessions=slots + n_parked),
             policy=policy_of(run_ahead_s),
             hops=hops,
             on_broken=_leave,
@@ -160,10 +156,17 @@ class NativeModel(SpeechModel):
         self._voices.remove(name)
 
     def take_incidents(self) -> Mapping[str, int]:
-        """What the guards met since the last call: their reasons, and `retry`."""
+        """What happened since the last call: the guards' reasons, `retry`, and `no_graph`.
+
+        That is a batch of chunks for which there was no graph: everybody's tokens wait while the
+        device is asked for each of its thousands of kernels.
+        """
         with self._incidents_lock:
             incidents, self._incidents = self._incidents, Counter()
-        return dict(incidents)
+            n_missed = self._engine.n_missed_flows
+            incidents["no_graph"] += n_missed - self._n_missed_told
+            self._n_missed_told = n_missed
+        return dict(+incidents)
 
     def holdings(self) -> Mapping[str, int]:
         """Sessions, and slots of the language model; see `SpeechModel.holdings`."""
@@ -261,35 +264,6 @@ def _find_device(options: NativeOptions, checkpoint: Checkpoint) -> torch.device
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     return torch.device("cuda", torch.cuda.current_device())
-
-
-def _load(
-    checkpoint: Checkpoint, options: NativeOptions, device: torch.device, *, n_sessions: int
-) -> Stages:
-    # Decoding goes first: a batch of chunks takes as long as many steps, and none may wait for it.
-    lm_graphs = Graphs(open_lane(device, urgent=True), enabled=options.graphs)
-    graphs = Graphs(open_lane(device), enabled=options.graphs)
-    stages = Stages(
-        lm=LmEngine(
-            load_lm(checkpoint, device=device),
-            n_slots=n_sessions,
-            max_length=options.max_length,
-            graphs=lm_graphs,
-        ),
-        flow=Flow.open(
-            checkpoint,
-            device,
-            torch.bfloat16 if options.bf16 else torch.float32,
-            final_policy=options.final_chunk,
-            graphs=graphs,
-        ),
-        vocoder=Vocoder.open(checkpoint, device, graphs=graphs),
-        graphs=graphs,
-    )
-    if device.type == "cuda":
-        # Lanes do not wait for what loading has asked the device for.
-        torch.cuda.synchronize(device)
-    return stages
 
 
 def _leave(error: BaseException) -> NoReturn:

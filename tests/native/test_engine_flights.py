@@ -14,10 +14,10 @@ from fake_lanes import CPU, CapturingLane, ManualLane
 from spoken import LONG, TEXT, VOICE, Watch, open_stream, opened, speak, tiny_checkpoint
 
 from models.base import ModelError, Samples
-from models.native import capturing
-from models.native import model as native_model
+from models.native import capturing, stages
 from models.native.device.lane import HostLane, Lane
 from models.native.device.waiter import Waiter
+from models.native.flow import flow
 from models.native.flow.flow import Mels
 from models.native.model import NativeModel
 from models.native.scheduler.planning import plan
@@ -44,7 +44,7 @@ def model(
     def open_lane(_: torch.device, *, urgent: bool = False) -> Lane:
         return HostLane(CPU) if urgent else lane
 
-    monkeypatch.setattr(native_model, "open_lane", open_lane)
+    monkeypatch.setattr(stages, "open_lane", open_lane)
     model = opened(directory, hops="growing")
     yield model
     lane.land()
@@ -110,15 +110,15 @@ def test_one_batch_flies_at_a_time(
     model: NativeModel, lane: ManualLane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next chunk of a session and those of others wait; then what has come flies together."""
-    flow = model._engine._stages.flow
-    original, sizes = flow.launch, []
+    loaded = model._engine._stages.flow
+    original, sizes = loaded.launch, []
 
     def launch(jobs: Any) -> Mels:
         sizes.append(len(jobs))
         mels: Mels = original(jobs)
         return mels
 
-    monkeypatch.setattr(flow, "launch", launch)
+    monkeypatch.setattr(loaded, "launch", launch)
     first = Speaking(model, lane, LONG * 2, seed=1)
     others = [Speaking(model, lane, LONG, seed=seed) for seed in (2, 3)]
     # Until the two others have tokens for their first chunks.
@@ -203,15 +203,15 @@ def test_whose_flow_left_the_numbers_is_found_when_it_lands(
 ) -> None:
     """It fails alone; those beside it are delivered, and nothing is computed twice."""
     unharmed = speak(model, LONG, seed=1)
-    flow = model._engine._stages.flow
-    original = flow.launch
+    loaded = model._engine._stages.flow
+    original = loaded.launch
 
     def launch(jobs: Any) -> Mels:
         mels: Mels = original(jobs)
         bad = [len(job.prompt_mel) > 0 for job in jobs]  # only the clones' have one
         return Mels(mels.new, ~torch.tensor(bad))
 
-    monkeypatch.setattr(flow, "launch", launch)
+    monkeypatch.setattr(loaded, "launch", launch)
     speaking = Speaking(model, lane, LONG, seed=1)
     failure: list[ModelError] = []
 
@@ -284,9 +284,10 @@ def test_the_waiter_wakes_at_the_end_whatever_it_is(error: Exception | None) -> 
 
 @pytest.fixture
 def captured(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NativeModel]:
-    monkeypatch.setattr(native_model, "open_lane", lambda *_, **__: CapturingLane())
-    monkeypatch.setattr(capturing, "FRAME_TIERS", (100, 200))
-    monkeypatch.setattr(capturing, "MOST_FRAMES", 400)
+    monkeypatch.setattr(stages, "open_lane", lambda *_, **__: CapturingLane())
+    for module in (capturing, flow):
+        monkeypatch.setattr(module, "FRAME_TIERS", (100, 300))
+    monkeypatch.setattr(capturing, "MOST_FRAMES", 600)
     monkeypatch.setattr(capturing, "_FIRST_ROWS", 1)
     model = opened(directory, slots=4, max_length=256)
     yield model
@@ -299,11 +300,16 @@ def test_what_is_common_is_captured_at_warm_up(captured: NativeModel) -> None:
     assert (found.n_graphs, found.n_left_out) == (lm.n_captured + graphs.n_captured, 0)
     assert f"{found.n_graphs} CUDA graphs captured in" in str(found)
     units = [unit for unit, *_ in graphs._held]
-    assert units.count("flow") == 4 + 2  # 1, 2, 3 and 4 rows of 100 frames, 1 and 2 of 200
+    assert units.count("flow") == 5 + 2  # 1, 2, 3, 4 and 6 rows of 100 frames, 1 and 2 of 300
     assert units.count("vocoder") == 6 * 4 + 24  # up to 8 rows; further first chunks in one row
     assert not graphs.n_eager
     speak(captured, TEXT)
     assert not lm.n_eager
+    assert not captured.take_incidents()
+    graphs._held = {place: held for place, held in graphs._held.items() if place[0] != "flow"}
+    speak(captured, TEXT)
+    assert captured.take_incidents()["no_graph"] > 0
+    assert not captured.take_incidents()
 
 
 def test_nothing_is_captured_on_a_cpu(directory: Path) -> None:

@@ -49,6 +49,10 @@ class Graphs:
         """So many are held."""
         return len(self._held)
 
+    def n_missed(self, unit: str) -> int:
+        """Calls that could not be served by a graph though there are some."""
+        return self.n_eager[unit] if self._held else 0
+
     def padded_rows(self, n_rows: int) -> int:
         """Rows of a batch, so that there are few different shapes."""
         if not self.enabled:

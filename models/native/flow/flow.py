@@ -95,7 +95,7 @@ class Flow:
         device = torch.device(device)
         graphs = graphs or Graphs(open_lane(device))
         if frame_tiers is None:
-            frame_tiers = FRAME_TIERS if device.type == "cuda" else ()
+            frame_tiers = FRAME_TIERS if graphs.lane.can_capture else ()
         spec = FlowSpec.read(read_configuration(checkpoint.yaml_path))
         packer = Packer(spec, device, final_policy, frame_tiers, graphs)
         with torch.device("meta"):
