@@ -76,6 +76,9 @@ class SynthesisRequest(msgspec.Struct, frozen=True, kw_only=True):
     """How to say it, in words, for models with `Capabilities.instruction`."""
     seed: int | None = None
     """Makes sampling repeatable in models that sample."""
+    tenant: str = ""
+    """Whose it is, for models in which tenants take turns: equal for all requests of one, and
+    otherwise without meaning."""
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):

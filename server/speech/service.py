@@ -160,7 +160,7 @@ class SpeechService:
                         options, language=voice.voice.language, capabilities=capabilities
                     ),
                     audio=self._make_audio(options, voice),
-                    speaker=Speaker(self._pool.open, voice=voice, options=options),
+                    speaker=Speaker(self._pool.open, voice=voice, options=options, tenant=tenant),
                     observer=self._metrics,
                     linger_s=self._settings.linger_ms / 1000,
                     text_stream=self._text_streams.mode(voice, capabilities, options),

@@ -16,6 +16,7 @@ from server.speech.speaker import Speaker
 from server.speech.tally import Tally
 from server.speech.text_streams import TextStreams
 from server.speech.types import SpeechOptions
+from server.speech.utterance import Utterance
 from server.speech.utterances import UtteranceReader
 from server.speech.voices import VoiceEntry
 
@@ -61,7 +62,7 @@ class Desk:
         self.reader = UtteranceReader(OPTIONS, language="cmn")
         self.ahead = Lookahead(
             self.reader,
-            Speaker(self.open, voice=VOICE, options=OPTIONS),
+            Speaker(self.open, voice=VOICE, options=OPTIONS, tenant="t"),
             playback=self.playback,
             tally=self.tally,
             mode=self.mode,
@@ -106,7 +107,22 @@ def test_never_waits_for_whole_sentences() -> None:
     desk.feed("。")
     assert desk.texts == [["今天天气真的很好。"]]
     assert desk.streams[0].text_ended
-    assert desk.streams[0].request == SynthesisRequest(voice="x", instruction="happy", seed=7)
+    request = desk.streams[0].request
+    assert request == SynthesisRequest(
+        voice="x", instruction="happy", seed=7, tenant=request.tenant
+    )
+
+
+def test_models_learn_who_is_the_same_and_not_who_it_is() -> None:
+    desk = Desk("never")
+    utterance = Utterance(text="好。", text_begin=0, text_end=2, spoken="好。")
+    for tenant in ("key-anna", "key-anna", "key-ben", ""):
+        speaker = Speaker(desk.open, voice=VOICE, options=OPTIONS, tenant=tenant)
+        speaker.speak(utterance, deadline_s=0.0)
+    first, again, other, nobody = (stream.request.tenant for stream in desk.streams)
+    assert first == again
+    assert len({first, other, nobody}) == 3
+    assert "anna" not in first
 
 
 def test_auto_begins_at_once_while_nothing_is_heard() -> None:

@@ -144,7 +144,9 @@ class JobSpeaking:
             spoken=segment.spoken,
             instruction=segment.instruction,
         )
-        speaker = Speaker(self._pool.open, voice=voice, options=job.order.options)
+        speaker = Speaker(
+            self._pool.open, voice=voice, options=job.order.options, tenant=job.order.tenant
+        )
         stream = speaker.speak(utterance, deadline_s=time.monotonic() + _DEADLINE_S)
         try:
             return await self._collect(stream, voice.model)
