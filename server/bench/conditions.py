@@ -48,7 +48,8 @@ def load_conditions(
     yield "loop", loop
     yield "pre-buffer", f"{script.prebuffer_s * 1000:.0f} ms; clients read {script.consume}"
     yield "warm-up, not counted", f"{started}sessions for {warm_up_s:.1f} s"
-    yield "first audio", "from sending the text to the first PCM byte at the client"
+    sent = "its first token" if script.tokens_per_s else "the text"
+    yield "first audio", f"from sending {sent} to the first byte of audio at the client"
     yield "client", "one process on the same host"
 
 
