@@ -74,7 +74,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run_apart(part: str, kind: type[_Found]) -> _Found:
-    command = [sys.executable, "-P", "-m", "models.benchmark", *sys.argv[1:], "--part", part]
+    command = [sys.executable, "-sP", "-m", "models.benchmark", *sys.argv[1:], "--part", part]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)  # noqa: S603 - ourselves
     if done.returncode:
         raise SystemExit(f"measuring {part} failed, with status {done.returncode}")
