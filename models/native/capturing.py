@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -61,8 +64,8 @@ def capture(lm: LmEngine, flow: Flow, vocoder: Vocoder, graphs: Graphs) -> Captu
             lm.rehearse()
     if graphs.enabled:
         with graphs.capturing(), graphs.lane.current():
-            _rehearse_flow(flow, graphs, n_sessions)
             _rehearse_vocoder(vocoder, graphs, n_sessions, flow.spec.frames_per_token)
+            _rehearse_flow(flow, graphs, n_sessions)
     return Captured(
         n_graphs=lm.graphs.n_captured + graphs.n_captured,
         n_left_out=lm.graphs.n_left_out + graphs.n_left_out,
@@ -71,18 +74,20 @@ def capture(lm: LmEngine, flow: Flow, vocoder: Vocoder, graphs: Graphs) -> Captu
 
 
 def _rehearse_flow(flow: Flow, graphs: Graphs, n_sessions: int) -> None:
-    ratio, size = flow.spec.frames_per_token, flow.spec.speaker_size
-    for n_frames in (tier for tier in FRAME_TIERS if tier <= _LONGEST_FRAMES):
+    """The smallest batches first: the larger one is, the less it matters how it is asked for."""
+    tiers = [tier for tier in FRAME_TIERS if tier <= _LONGEST_FRAMES]
+    sizes = itertools.product(_row_sizes(graphs, n_sessions), tiers)
+    for n_rows, n_frames in sorted(sizes, key=math.prod):
+        if n_rows * n_frames > MOST_FRAMES:
+            break
         job = FlowJob(
-            tokens=np.zeros(n_frames // ratio, np.int32),
+            tokens=np.zeros(n_frames // flow.spec.frames_per_token, np.int32),
             prompt_mel=torch.zeros((0, MEL_BANDS), device=flow.device),
-            embedding=torch.ones(size, device=flow.device),
+            embedding=torch.ones(flow.spec.speaker_size, device=flow.device),
             first_new_frame=0,
             final=True,
         )
-        for n_rows in _row_sizes(graphs, n_sessions):
-            if n_rows * n_frames <= MOST_FRAMES:
-                _as_far_as_memory_goes(graphs, lambda: flow.launch([job] * n_rows))  # noqa: B023
+        _as_far_as_memory_goes(graphs, functools.partial(flow.launch, [job] * n_rows))
 
 
 def _rehearse_vocoder(vocoder: Vocoder, graphs: Graphs, n_sessions: int, ratio: int) -> None:
@@ -97,7 +102,7 @@ def _rehearse_vocoder(vocoder: Vocoder, graphs: Graphs, n_sessions: int, ratio: 
         if n_rows <= _FIRST_ROWS:
             courses += [[other] for other in others]
         for course in courses:
-            _as_far_as_memory_goes(graphs, lambda: _play(vocoder, n_rows, course))  # noqa: B023
+            _as_far_as_memory_goes(graphs, functools.partial(_play, vocoder, n_rows, course))
 
 
 def _play(vocoder: Vocoder, n_rows: int, lengths: list[int]) -> None:

@@ -14,8 +14,11 @@ from models.native.device.staging import StagingBuffers, laid_out
 
 _URGENT, _USUAL = -1, 0
 """Priorities of streams; the lower goes first."""
+_SHARE = 0.2
+"""Of the device's memory that the captures of one lane may take. Some drivers keep 64 KB for each
+kernel of a graph, and a batch of chunks has thousands."""
 _RESERVE = 0.1
-"""Of the device's memory that captures leave to everything else."""
+"""Of it that they leave to everything else in any case."""
 
 
 def open_lane(device: torch.device, *, urgent: bool = False) -> Lane:
@@ -43,6 +46,7 @@ class CudaLane(Lane):
         self._stream = torch.cuda.Stream(device, priority=_URGENT if urgent else _USUAL)
         self._pool = torch.cuda.graph_pool_handle()
         self._buffers = StagingBuffers(_locked)
+        self._captured_bytes = 0
 
     @property
     def can_capture(self) -> bool:
@@ -78,14 +82,19 @@ class CudaLane(Lane):
         Its kernels keep that stream's priority, and its matrix products that stream's workspace.
         """
         graph = torch.cuda.CUDAGraph()
+        torch.cuda.empty_cache()
+        free_bytes, _ = torch.cuda.mem_get_info(self._device)
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             outputs = function(*inputs)
+        left_bytes, _ = torch.cuda.mem_get_info(self._device)
+        self._captured_bytes += free_bytes - left_bytes
         return _CudaCapture(graph, outputs)
 
     def has_room(self) -> bool:
-        """All but a reserve may be taken."""
-        free, total = torch.cuda.mem_get_info(self._device)
-        return bool(free > total * _RESERVE)
+        """Captures have not taken their share, and something is left."""
+        free_bytes, total_bytes = torch.cuda.mem_get_info(self._device)
+        is_within_share = self._captured_bytes < total_bytes * _SHARE
+        return bool(is_within_share and free_bytes > total_bytes * _RESERVE)
 
 
 class _CudaMark(Mark):
