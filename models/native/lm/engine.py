@@ -43,7 +43,7 @@ class LmEngine:
         n_slots: sessions at once.
         max_length: positions of one, prompt included.
         sampling: in place of the checkpoint's own rule, which changes what is said.
-        shapes: that batches are padded to; by default as suits the device.
+        shapes: that batches are padded to; by default few where they can be captured.
         graphs: of the lane in which it computes; by default a lane of its own.
     """
 
@@ -61,7 +61,8 @@ class LmEngine:
         self.graphs = graphs or Graphs(open_lane(model.device, urgent=True))
         """Of the lane in which it computes."""
         self._max_length = max_length
-        self._shapes = shapes or BatchShapes.for_device(model.device, max_length)
+        usual = BatchShapes.coarse if self.graphs.lane.can_capture else BatchShapes.fine
+        self._shapes = shapes or usual(max_length)
         self._key_values = model.new_key_values(n_slots=n_slots, max_length=max_length)
         rule = sampling or model.spec.sampling
         sampler = RasSampler(model.spec.outputs, rule, model.device)

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-import torch
-
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 96, 128)
 _INPUTS = (1, 8, 16, 32, 64, 128, 256)
 _FINE_INPUTS = (1, *range(8, 257, 8))
@@ -42,11 +40,6 @@ class BatchShapes:
         """With little padding, for a CPU, which computes it like anything else."""
         keys = [*range(_FINE_KEYS, max_length, _FINE_KEYS), max_length]
         return cls(rows=range(1, _ROWS[-1] + 1), inputs=_FINE_INPUTS, keys=keys)
-
-    @classmethod
-    def for_device(cls, device: torch.device, max_length: int) -> Self:
-        """What suits a device."""
-        return cls.fine(max_length) if device.type == "cpu" else cls.coarse(max_length)
 
     def common(self, n_sessions: int) -> Iterator[tuple[int, int, int]]:
         """Shapes that batches of so many sessions come in all the time: rows, inputs and keys.
