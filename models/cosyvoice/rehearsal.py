@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TypeAlias
 
@@ -21,6 +22,8 @@ Speak: TypeAlias = Callable[
 
 REHEARSAL_LIMIT_S = 20.0
 """For each way of speaking, counted after each chunk."""
+CROWD_LIMIT_S = 5.0
+"""The same for many at once."""
 _TEXT = "你好，这是第一句话。 This is the second one, and it is a little longer than the first."
 """Ten seconds, in which hops grow to their full length."""
 _RECORDING_S = 3
@@ -32,6 +35,7 @@ def rehearse(
     speak: Speak,
     *,
     all_hops: bool,
+    crowd: int = 1,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[str]:
     """Speak once with a voice without a recording, with one, and with streamed text.
@@ -44,6 +48,7 @@ def rehearse(
         capabilities: of the model.
         speak: speaks a text with a voice; the last argument takes incidents.
         all_hops: speak on after the first chunk, up to the longest hop; of use on CUDA.
+        crowd: speak so many at once in the end, for models that measure what that costs.
         clock: in seconds.
 
     Returns:
@@ -63,7 +68,13 @@ def rehearse(
     for features, text in ways.values():
         limit_s = REHEARSAL_LIMIT_S if all_hops else 0.0
         _speak_once(speak, features, text(), limit_s, clock)
-    return list(ways)
+    if crowd > 1:
+        voice = recorded if checkpoint.clones else timbre
+        with ThreadPoolExecutor(crowd) as executor:
+            arguments = speak, voice, _TEXT, CROWD_LIMIT_S, clock
+            for task in [executor.submit(_speak_once, *arguments) for _ in range(crowd)]:
+                task.result()
+    return [*ways, *(["crowd"] if crowd > 1 else [])]
 
 
 def _speak_once(

@@ -14,6 +14,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
+from models.native.scheduler.capacity import USUAL_BEFORE_TOKENS
 from models.native.scheduler.views import Costs
 
 _Vector = npt.NDArray[np.float64]
@@ -36,6 +37,8 @@ _WEIGHT_OF_PRIOR = 0.01
 """Beside a cell's weight of 1: decides only what the cells leave open."""
 _LEAST = 1e-3
 """Of what the prior says a cost is; nothing is for nothing."""
+_SHARE_OF_BEFORE = 0.01
+"""Of a chunk, in how many tokens are before one; those of one session are not to count for all."""
 _REFIT_AFTER = 16
 """Measurements; lines through the same cells change little by each."""
 
@@ -43,7 +46,7 @@ _REFIT_AFTER = 16
 class MeasuredCosts:
     """Costs as straight lines through what has been measured.
 
-    Belongs to one thread; `costs` may be read by others.
+    Belongs to one thread; its properties may be read by others.
 
     Args:
         overlap: steps and batches run side by side on the device.
@@ -53,27 +56,36 @@ class MeasuredCosts:
         self._steps = _Table(_STEP)
         self._batches = _Table(_CHUNKS)
         self._costs = replace(_costs(_STEP, _CHUNKS), overlap=overlap)
+        self._n_before = float(USUAL_BEFORE_TOKENS)
 
     @property
     def costs(self) -> Costs:
         """As they are now."""
         return self._costs
 
+    @property
+    def n_before(self) -> float:
+        """Tokens before a chunk that are computed again, on average."""
+        return self._n_before
+
     def step_took(self, n_rows: int, seconds: float) -> None:
         """Take a step of the language model into account."""
         self._steps.took(_size(n_rows), (1, n_rows), seconds)
         self._update()
 
-    def batch_took(self, n_new: int, n_before: int, seconds: float) -> None:
+    def batch_took(self, n_new: int, n_before: int, seconds: float, *, n_rows: int) -> None:
         """Take a batch of chunks into account.
 
         Args:
             n_new: tokens that sound was made of, all rows together.
             n_before: tokens before those that were computed again.
             seconds: of the device.
+            n_rows: chunks.
         """
         key = _size(n_new) // 2, _size(n_before) // 2
         self._batches.took(key, (1, n_new, n_before), seconds)
+        share = 1 - (1 - _SHARE_OF_BEFORE) ** n_rows
+        self._n_before += share * (n_before / n_rows - self._n_before)
         self._update()
 
     def _update(self) -> None:

@@ -42,6 +42,7 @@ from models.native.lm.errors import PromptTooLongError
 from models.native.lm.events import Ended, LmEvent, NotFinite, TokenDrawn, TooLong
 from models.native.lm.sequence import LmLimits, TextLayout
 from models.native.options import Hops
+from models.native.scheduler.capacity import sessions_held
 from models.native.scheduler.planning import plan
 from models.native.scheduler.views import GRID_TOKENS, Chunk, Policy, SessionId
 from models.native.session import Session
@@ -88,7 +89,7 @@ class Engine:
         self._hops = hops
         self._on_broken = on_broken
         self._clock = clock
-        self._costs = MeasuredCosts()
+        self._costs = MeasuredCosts(overlap=stages.device.type == "cuda")
         self._bisection = Bisection(stages.device)
         self._inbox = Inbox()
         self._sounder = Sounder(stages.flow, stages.vocoder, stages.graphs.lane, self._inbox.wake)
@@ -122,8 +123,21 @@ class Engine:
         """Of the language model."""
         return self._n_slots - self._stages.lm.n_free_slots
 
+    def sessions_held(self, most: int) -> int:
+        """How many sessions the device computes in real time, by what it has taken lately.
+
+        Args:
+            most: to try.
+        """
+        return sessions_held(self._costs.costs, self._policy, most, self._costs.n_before)
+
     def submit(
-        self, prompt: VoicePrompt, *, seed: np.random.SeedSequence, layout: TextLayout
+        self,
+        prompt: VoicePrompt,
+        *,
+        seed: np.random.SeedSequence,
+        layout: TextLayout,
+        tenant: str = "",
     ) -> SessionHandle:
         """Begin to speak; the text follows by the handle.
 
@@ -131,12 +145,15 @@ class Engine:
             prompt: the voice.
             seed: the same gives the same speech tokens, whoever is spoken for beside.
             layout: how text and speech follow each other.
+            tenant: whose it is; tenants take turns.
 
         Raises:
             ModelError: `failed`, the engine has ended.
         """
         handle = SessionHandle(self._inbox)
-        self._inbox.put(Begin(handle=handle, prompt=prompt, seed=seed, layout=layout))
+        self._inbox.put(
+            Begin(handle=handle, prompt=prompt, seed=seed, layout=layout, tenant=tenant)
+        )
         return handle
 
     def prepare(self) -> Captured:
@@ -343,7 +360,7 @@ class Engine:
     def _measure(self, flight: Flight) -> None:
         n_new = sum(row.n_tokens for row in flight.rows)
         n_before = sum(len(row.job.tokens) for row in flight.rows) - n_new
-        self._costs.batch_took(n_new, n_before, flight.seconds)
+        self._costs.batch_took(n_new, n_before, flight.seconds, n_rows=len(flight.rows))
 
     def _deliver(self, row: ChunkRow, samples: Samples) -> None:
         try:

@@ -40,6 +40,8 @@ class Begin:
     prompt: VoicePrompt
     seed: np.random.SeedSequence
     layout: TextLayout
+    tenant: str = ""
+    """Whose it is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

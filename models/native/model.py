@@ -26,7 +26,7 @@ from models.native.engine import Engine
 from models.native.enrollment import VoiceAnalyser
 from models.native.inbox import VoicePrompt
 from models.native.lm.sequence import LmPrompt
-from models.native.options import FinalChunk, Hops, NativeOptions
+from models.native.options import Admission, FinalChunk, Hops, NativeOptions
 from models.native.session import policy_of
 from models.native.stages import Stages
 from models.native.stream import Report, SpeechStream
@@ -34,7 +34,8 @@ from models.native.tokenizer import TextTokenizer
 
 _SEED_BITS = 63
 _SLOTS = {"cuda": 32, "cpu": 4}
-_LEAST_PARKED = 4
+_LEAST_PARKED = 8
+_ADMISSION: dict[str, Admission] = {"cuda": "real_time", "cpu": "slots"}
 
 
 class NativeModel(SpeechModel):
@@ -55,6 +56,9 @@ class NativeModel(SpeechModel):
         max_length: positions of a stream in the language model: prompt, text and speech.
         graphs: on CUDA, capture at warm-up what is computed all the time; without, every kernel is
             asked for by itself, which takes longer and is easier to search for errors.
+        admission: streams taken at once: `real_time`, as many as are computed in time, by what the
+            device is measured to take, and at least one; or `slots`, all. By default real time on
+            CUDA, and slots elsewhere, where few devices compute even one in time.
 
     Raises:
         CheckpointError: the directory holds no whole checkpoint, or one that does not fit.
@@ -75,6 +79,7 @@ class NativeModel(SpeechModel):
         hops: Hops = "slack",
         max_length: int = 4096,
         graphs: bool = True,
+        admission: Admission | None = None,
     ) -> None:
         options = NativeOptions(
             device=device,
@@ -83,6 +88,7 @@ class NativeModel(SpeechModel):
             hops=hops,
             max_length=max_length,
             graphs=graphs,
+            admission=admission,
         )
         options.check_values()
         if slots is not None and slots < 1:
@@ -92,6 +98,7 @@ class NativeModel(SpeechModel):
         options.device_options.show_device()
         found = _find_device(options, checkpoint)
         slots = slots or _SLOTS[found.type]
+        self._real_time = (admission or _ADMISSION[found.type]) == "real_time"
         n_parked = max(_LEAST_PARKED, slots // 2)
         self._checkpoint = checkpoint
         self._tokenizer = TextTokenizer(checkpoint)
@@ -139,7 +146,14 @@ class NativeModel(SpeechModel):
         if captured.n_graphs:
             print(f"{self.name}: {captured}", file=sys.stderr, flush=True)
         on_cuda = self._engine.device.type == "cuda"
-        rehearse(self._checkpoint, self.capabilities, self._speak, all_hops=on_cuda)
+        slots = self.capabilities.slots
+        rehearse(
+            self._checkpoint,
+            self.capabilities,
+            self._speak,
+            all_hops=on_cuda,
+            crowd=slots if self._real_time else 1,
+        )
 
     def enroll(self, samples: Samples, sample_rate_hz: int, transcript: str) -> bytes:
         """Make a voice of a recording; see `SpeechModel.enroll`."""
@@ -167,6 +181,11 @@ class NativeModel(SpeechModel):
             incidents["no_graph"] += n_missed - self._n_missed_told
             self._n_missed_told = n_missed
         return dict(+incidents)
+
+    def capacity(self) -> int:
+        """As many streams as the device computes in real time, one at least, or all slots."""
+        slots = self.capabilities.slots
+        return max(1, self._engine.sessions_held(slots)) if self._real_time else slots
 
     def holdings(self) -> Mapping[str, int]:
         """Sessions, and slots of the language model; see `SpeechModel.holdings`."""
@@ -209,7 +228,13 @@ class NativeModel(SpeechModel):
     ) -> SpeechStream:
         prompt = self._voice_prompt(self._prompt(request, features, text), features)
         seed = secrets.randbits(_SEED_BITS) if request.seed is None else request.seed
-        return SpeechStream(self._engine, prompt, seed=seed % (1 << _SEED_BITS), report=report)
+        return SpeechStream(
+            self._engine,
+            prompt,
+            seed=seed % (1 << _SEED_BITS),
+            tenant=request.tenant,
+            report=report,
+        )
 
     def _prompt(self, request: SynthesisRequest, features: VoiceFeatures, text: str) -> Prompt:
         return make_prompt(

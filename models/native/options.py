@@ -11,6 +11,8 @@ FinalChunk: TypeAlias = Literal["exact", "upstream", "one_chunk"]
 """What the last chunk of a stream sees: `models.native.flow.jobs.FinalPolicy`."""
 Hops: TypeAlias = Literal["slack", "growing"]
 """How long chunks are: as long as deadlines allow, or 25, 50 and 100 tokens, as upstream's."""
+Admission: TypeAlias = Literal["real_time", "slots"]
+"""How many streams are taken at once: as many as the device computes in real time, or all slots."""
 
 LEAST_LENGTH = 256
 
@@ -25,6 +27,7 @@ class NativeOptions:
     hops: Hops = "slack"
     max_length: int = 4096
     graphs: bool = True
+    admission: Admission | None = None
 
     def check_values(self) -> None:
         """See that the options are in range.
@@ -37,6 +40,8 @@ class NativeOptions:
             raise ValueError(f"final_chunk {self.final_chunk!r}: one of {get_args(FinalChunk)}")
         if self.hops not in get_args(Hops):
             raise ValueError(f"hops {self.hops!r}: one of {get_args(Hops)}")
+        if self.admission not in {None, *get_args(Admission)}:
+            raise ValueError(f"admission {self.admission!r}: one of {get_args(Admission)}")
         if self.max_length < LEAST_LENGTH:
             raise ValueError(f"max_length {self.max_length}: at least {LEAST_LENGTH}")
 

@@ -240,7 +240,7 @@ class Session:
         """As the scheduler sees it."""
         return View(
             id=self.id,
-            tenant="",
+            tenant=self.begin.tenant,
             deadline_s=self._deadline_s(now_s, policy),
             begun=self._n_hops > 0,
             n_ready=self._n_ready,

@@ -14,6 +14,7 @@ from models.cosyvoice.request_text import StreamedText, WholeText
 from models.native.engine import Engine
 from models.native.handle import SessionHandle
 from models.native.inbox import VoicePrompt
+from models.native.lm.sequence import TextLayout
 from models.native.text_feeder import FedPassage, TextFeeder
 
 Report: TypeAlias = Callable[[str], None]
@@ -29,13 +30,17 @@ class SpeechStream:
         engine: computes it.
         prompt: the voice, and how it is to be spoken.
         seed: the same gives the same speech tokens, whatever is spoken beside.
+        tenant: whose it is; tenants take turns.
         report: is told of what the guards met.
     """
 
-    def __init__(self, engine: Engine, prompt: VoicePrompt, *, seed: int, report: Report) -> None:
+    def __init__(
+        self, engine: Engine, prompt: VoicePrompt, *, seed: int, tenant: str, report: Report
+    ) -> None:
         self._engine = engine
         self._prompt = prompt
         self._seed = seed
+        self._tenant = tenant
         self._report = report
 
     def chunks(self, text: WholeText | StreamedText) -> Generator[PcmChunk, None, None]:
@@ -79,10 +84,13 @@ class SpeechStream:
         seed = np.random.SeedSequence(self._seed, spawn_key=key)
         if isinstance(passage, FedPassage):
             # Not `auto`: what is said would depend on how fast the text comes.
-            handle = self._engine.submit(self._prompt, seed=seed, layout="streamed")
+            handle = self._submitted(seed, "streamed")
             passage.feed(handle)
             return handle
-        handle = self._engine.submit(self._prompt, seed=seed, layout="whole")
+        handle = self._submitted(seed, "whole")
         handle.append_text(passage.text, passage.ids)
         handle.end_text()
         return handle
+
+    def _submitted(self, seed: np.random.SeedSequence, layout: TextLayout) -> SessionHandle:
+        return self._engine.submit(self._prompt, seed=seed, layout=layout, tenant=self._tenant)

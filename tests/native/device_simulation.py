@@ -206,7 +206,8 @@ class Simulation:
         seconds = seconds * self._slowness(self.now_s) + stalled_s
         if self._measured:
             n_before = sum(views[chunk.session].n_before for chunk in chunks)
-            self._measured.batch_took(sum(chunk.n_tokens for chunk in chunks), n_before, seconds)
+            n_new = sum(chunk.n_tokens for chunk in chunks)
+            self._measured.batch_took(n_new, n_before, seconds, n_rows=len(chunks))
         for chunk in chunks:
             self._here[chunk.session].flying = True
         self._flight = self.now_s + seconds, chunks

@@ -35,7 +35,7 @@ def work(
         n_new = n_rows * random.choice([25, 50, 100])
         n_before = n_rows * random.randint(75, 400)
         seconds = DEVICE.batch_s + n_new * DEVICE.token_s + n_before * DEVICE.before_token_s
-        costs.batch_took(n_new, n_before, factor * seconds)
+        costs.batch_took(n_new, n_before, factor * seconds, n_rows=n_rows)
 
 
 def compare(found: Costs, expected: Costs, rel: float, slowness: float = 1.0) -> None:
@@ -68,7 +68,7 @@ def test_one_measurement_tells_of_all_sizes() -> None:
     costs = MeasuredCosts()
     before = costs.costs
     costs.step_took(1, before.step(1) * 10)
-    costs.batch_took(50, 100, before.batch_s * 100)
+    costs.batch_took(50, 100, before.batch_s * 100, n_rows=1)
     after = costs.costs
     assert after.step(8) == pytest.approx(before.step(8) * 10)
     ratio = after.batch_s / before.batch_s
@@ -98,7 +98,7 @@ def test_one_that_was_slow_once_does_not_count() -> None:
     work(costs, random, n=300)
     before = costs.costs
     costs.step_took(4, 100 * DEVICE.step(4))
-    costs.batch_took(100, 400, 3.0)
+    costs.batch_took(100, 400, 3.0, n_rows=1)
     assert before.step(32) < costs.costs.step(32) < 1.2 * before.step(32)
     assert costs.costs.token_s < 1.2 * before.token_s
     work(costs, random, n=60)
@@ -124,7 +124,7 @@ def test_no_measurement_makes_costs_absurd(taken: list[tuple[int, int, float]]) 
     costs = MeasuredCosts(overlap=True)
     for n, n_before, seconds in taken:
         costs.step_took(n, seconds)
-        costs.batch_took(n, n_before, seconds)
+        costs.batch_took(n, n_before, seconds, n_rows=1)
     found = costs.costs
     assert found.overlap
     assert all(0 <= one < 1000 for one in astuple(found))

@@ -49,7 +49,12 @@ class Session:
     ready_since_s: float = 0.0
     """When the smallest chunk that is not computed yet became ready."""
     credit_s: float
-    """Speech that its client's queue still takes; an empty one takes a second at least."""
+    """Speech that its client's queue still takes; an empty one takes a second at least.
+
+    Without end where `deadline_s` is counted from what the client has taken, as the engine's
+    sessions count it: then the lead is what the queue holds, and nothing is computed for a client
+    that takes nothing once that is `Policy.audio_ahead_s` and at most a chunk.
+    """
     pause: Pause = field(default_factory=Pause)
     flying: bool = False
     """A chunk of it is being computed, of tokens that are among the ready ones; until that is out
