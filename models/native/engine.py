@@ -26,7 +26,6 @@ from models.cosyvoice.guards import BadSegmentError
 from models.native.capturing import Captured, capture
 from models.native.costs import MeasuredCosts
 from models.native.faults import Bisection
-from models.native.flow.errors import NotFiniteError
 from models.native.handle import SessionHandle
 from models.native.inbox import (
     AppendText,
@@ -281,8 +280,6 @@ class Engine:
         session.handle.end(error)
 
     def _fail(self, session: Session, error: Exception) -> None:
-        if isinstance(error, NotFiniteError):
-            error = BadSegmentError("nan")
         if isinstance(error, ModelError | BadSegmentError):
             self._end(session, error)
             return
