@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from server.bench.process import MeasuredProcess
 from server.bench.soak import Soak
 
 _MIB = 1 << 20
+_NONE: Mapping[str, int] = {}
 _SETTLED_SHARE = 0.2
 """The first part of churn, in which allocators still grow to their working size, is left out of
 the slope."""
@@ -39,6 +40,10 @@ class Churn(msgspec.Struct, frozen=True, kw_only=True):
     left: int
     """Of these, vanished in the middle on purpose."""
     failed: int
+    failures: dict[str, int] = {}
+    """Of these, by NLS status, or what became of the connection; with the reason that was given."""
+    incidents: int | None = None
+    """How often the model's own guards met something."""
     rss_begin_mib: float
     """At the end of the first fifth; the slopes begin there."""
     rss_end_mib: float
@@ -77,7 +82,12 @@ async def sampling(
 
 
 def churn_figures(
-    samples: list[Sample], *, left: int, failed: int, soak: Soak | None = None
+    samples: list[Sample],
+    *,
+    left: int,
+    failures: Mapping[str, int] = _NONE,
+    incidents: int | None = None,
+    soak: Soak | None = None,
 ) -> Churn:
     """What the samples of a churn phase say."""
     settled = samples[int(len(samples) * _SETTLED_SHARE) :]
@@ -88,7 +98,9 @@ def churn_figures(
         duration_s=samples[-1].at_s - samples[0].at_s,
         sessions=samples[-1].ended,
         left=left,
-        failed=failed,
+        failed=sum(failures.values()),
+        failures=dict(failures),
+        incidents=incidents,
         rss_begin_mib=mib[0],
         rss_end_mib=mib[-1],
         rss_max_mib=max(mib),

@@ -247,9 +247,12 @@ def _print_ratio(console: Console, ratio: Ratio) -> None:
 def _print_churn(console: Console, churn: Churn) -> None:
     console.print(
         f"churn: {churn.sessions} sessions in {churn.duration_s:.0f} s ({churn.left} left in the "
-        f"middle, {churn.failed} failed); front {churn.rss_begin_mib:.1f} MiB at first, "
+        f"middle, {churn.failed} failed, {churn.incidents or 0} incidents of the model's guards); "
+        f"front {churn.rss_begin_mib:.1f} MiB at first, "
         f"{churn.rss_end_mib:.1f} at last, {churn.rss_max_mib:.1f} at most; "
         f"slope {churn.mib_per_hour:+.2f} MiB per hour, "
         f"{churn.kib_per_session:+.3f} KiB per session",
         highlight=False,
     )
+    for failure, count in sorted(churn.failures.items()):
+        console.print(f"  {count} x {failure}", highlight=False, markup=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -151,14 +152,24 @@ async def churn(
     """Let sessions come and go, some of them rudely, and watch what the server holds."""
     load = Load(address, script, replace(shape, churn=True))
     interval_s = _interval_s(shape.duration_s)
+    before = await Scrape.fetch(address.http_url)
     async with (
         looking(process, interval_s) as looks,
         sampling(process, load, interval_s) as samples,
     ):
         result = await load.run()
     end = await look_when_idle(process)
-    failed = sum(bool(record.failure) for record in result.records)
-    return churn_figures(samples, left=result.left, failed=failed, soak=soak_figures(looks, end))
+    after = await Scrape.fetch(address.http_url)
+    failures = Counter(
+        f"{record.failure}: {record.reason}" for record in result.records if record.failure
+    )
+    return churn_figures(
+        samples,
+        left=result.left,
+        failures=failures,
+        incidents=grown_between(before, after, MODEL_INCIDENTS),
+        soak=soak_figures(looks, end),
+    )
 
 
 def _interval_s(duration_s: float) -> float:

@@ -277,11 +277,11 @@ def test_memory_per_session_is_what_the_peak_adds() -> None:
 
 def test_a_leak_shows_as_a_slope_and_a_first_growth_does_not() -> None:
     grown = [Sample(float(t), 100 * MIB + t * 1024 * 10, 1, t * 10) for t in range(100)]
-    found = churn_figures(grown, left=5, failed=0)
+    found = churn_figures(grown, left=5)
     assert found.kib_per_session == pytest.approx(1.0)
     assert found.mib_per_hour == pytest.approx(10 * 3600 / 1024)
     flat = [Sample(float(t), (100 + min(t, 10)) * MIB, 1, t) for t in range(100)]
-    assert churn_figures(flat, left=0, failed=0).mib_per_hour == pytest.approx(0.0)
+    assert churn_figures(flat, left=0).mib_per_hour == pytest.approx(0.0)
 
 
 METRICS = """# TYPE x_seconds histogram
