@@ -14,7 +14,7 @@ from models.cosyvoice.checkpoint import Checkpoint
 from models.cosyvoice.runtime import Official
 from models.native.flow.flow import Flow
 from models.native.flow.jobs import FlowJob
-from models.native.flow.masks import attention_bias
+from models.native.flow.past import NoPast
 from models.native.flow.solver import schedule
 
 _SOLVE = 2e-5
@@ -57,6 +57,10 @@ def upstream_mu(flow: Any, tokens: torch.Tensor, *, streaming: bool, final: bool
     return flow.encoder_proj(flow.encoder(x, lengths, streaming=streaming, **context)[0])
 
 
+def no_past(flow: Flow, n_tokens: int, time: int, rate: int, *, full: bool) -> NoPast:
+    return flow._no_past(torch.tensor([n_tokens]), torch.tensor([full]), time, rate, torch.float32)
+
+
 def test_noise(flow: Flow, upstream: Any) -> None:
     assert torch.equal(flow._noise.T, upstream.decoder.rand_noise[0])
 
@@ -73,8 +77,7 @@ def test_encoder(flow: Flow, upstream: Any, streaming: bool, final: bool) -> Non
         ours = flow._encoder(
             torch.cat([tokens, padding], dim=1),
             torch.tensor([n_given]),
-            torch.tensor([n]),
-            torch.tensor([not streaming]),
+            [no_past(flow, n, n + 9, rate, full=not streaming) for rate in flow._encoder.rates],
         )
     assert theirs.std() > 0.3
     assert torch.allclose(ours[:, : 2 * n], theirs, rtol=0, atol=1e-5)
@@ -100,9 +103,8 @@ def test_one_evaluation_of_the_estimator(
             streaming=streaming,
         ).mT
         estimator = flow.solver.estimator
-        full = torch.tensor([not streaming] * 2)
-        bias = attention_bias(torch.tensor([120, 120]), full, 120, 50, torch.float32)
-        ours = estimator(x, estimator.given(mu, speaker, prompt), bias, step)
+        past = no_past(flow, 60, 60, 2, full=not streaming)
+        ours = estimator(x, estimator.given(mu, speaker, prompt), past, step)
     assert theirs.std() > 0.3
     # Relative to their size, which is some units.
     assert torch.allclose(ours, theirs, rtol=0, atol=1e-5 * max(1, theirs.abs().max().item()))

@@ -14,6 +14,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from models.native.flow.layers import SelfAttention, settle, sinusoids
+from models.native.flow.past import Past
 from models.native.flow.spec import ESTIMATOR_INPUTS, MEL_BANDS, NOISE_FRAMES, DitSpec
 
 _NORM_EPS = 1e-6
@@ -75,11 +76,11 @@ class DitBlock(nn.Module):  # type: ignore[misc]
         self,
         x: torch.Tensor,
         norms: Norms,
-        bias: torch.Tensor,
+        past: Past,
         rotation: tuple[torch.Tensor, torch.Tensor],
     ) -> torch.Tensor:
         """(rows, time, size) to the same; for the rest see `SelfAttention`."""
-        found = self.attn(_norm(x, norms.attention_scale, norms.attention_shift), bias, rotation)
+        found = self.attn(_norm(x, norms.attention_scale, norms.attention_shift), past, rotation)
         x = x + norms.attention_gate * found
         return x + norms.gate * self.ff(_norm(x, norms.scale, norms.shift))
 
@@ -101,12 +102,13 @@ class PositionEmbedding(nn.Module):  # type: ignore[misc]
     def _convolution(size: int) -> nn.Conv1d:
         return nn.Conv1d(size, size, _POSITION_KERNEL, groups=_POSITION_GROUPS)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, past: Past) -> torch.Tensor:
         """(rows, time, size) to the same."""
-        x = x.to(self.conv1[0].weight.dtype).transpose(1, 2)
+        x = x.to(self.conv1[0].weight.dtype)
         for convolution in (self.conv1[0], self.conv2[0]):
-            x = F.mish(convolution(F.pad(x, (_POSITION_KERNEL - 1, 0))))
-        return x.transpose(1, 2)
+            seen = past.extend(x, _POSITION_KERNEL - 1).transpose(1, 2)
+            x = F.mish(convolution(seen)).transpose(1, 2)
+        return x
 
 
 class InputEmbedding(nn.Module):  # type: ignore[misc]
@@ -117,10 +119,10 @@ class InputEmbedding(nn.Module):  # type: ignore[misc]
         self.proj = nn.Linear(ESTIMATOR_INPUTS, size)
         self.conv_pos_embed = PositionEmbedding(size)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, past: Past) -> torch.Tensor:
         """(rows, time, 320) to (rows, time, size), float32."""
         x = self.proj(x.to(self.proj.weight.dtype)).float()
-        return self.conv_pos_embed(x) + x
+        return self.conv_pos_embed(x, past) + x
 
 
 class TimeEmbedding(nn.Module):  # type: ignore[misc]
@@ -207,23 +209,21 @@ class Dit(nn.Module):  # type: ignore[misc]
         """
         return torch.cat((prompt, mu, speaker[:, None].expand_as(mu)), dim=-1)
 
-    def forward(
-        self, x: torch.Tensor, given: torch.Tensor, bias: torch.Tensor, step: int
-    ) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, given: torch.Tensor, past: Past, step: int) -> torch.Tensor:
         """Where to go from here.
 
         Args:
             x: (rows, time, 80), the mel so far.
             given: by `given`.
-            bias: by `attention_bias`, of the type given to `settle`.
+            past: in which this moment's is next.
             step: which of the moments it is.
 
         Returns:
             (rows, time, 80) float32.
         """
-        rotation = self._cosines[: x.shape[1]], self._sines[: x.shape[1]]
-        x = self.input_embed(torch.cat((x, given), dim=-1))
+        rotation = self._cosines[past.positions], self._sines[past.positions]
+        x = self.input_embed(torch.cat((x, given), dim=-1), past)
         for block, numbers in zip(self.transformer_blocks, self._table[step], strict=True):
-            x = block(x, Norms(*numbers), bias, rotation)
+            x = block(x, Norms(*numbers), past, rotation)
         x = _norm(x, *self._last[step])
         return self.proj_out(x.to(self.proj_out.weight.dtype)).float()

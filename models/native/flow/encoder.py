@@ -7,13 +7,14 @@ Version 3 looks ahead and repeats; version 2 has a Conformer around its upsampli
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from models.native.flow.layers import CausalConvolution
-from models.native.flow.masks import attention_bias
+from models.native.flow.past import Past
 from models.native.flow.spec import MEL_BANDS, DitSpec, EncoderSpec, FlowSpec
 
 _UP_BLOCKS = 4
@@ -29,10 +30,10 @@ class Lookahead(nn.Module):  # type: ignore[misc]  # torch has no types in the f
         self.conv1 = nn.Conv1d(size, channels, lookahead + 1)
         self.conv2 = CausalConvolution(channels, size, 3)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, past: Past) -> torch.Tensor:
         """(rows, time + lookahead, size) to (rows, time, size)."""
         ahead = F.leaky_relu(self.conv1(x.transpose(1, 2)).transpose(1, 2))
-        return self.conv2(ahead) + x[:, : ahead.shape[1]]
+        return self.conv2(ahead, past) + x[:, : ahead.shape[1]]
 
 
 class RelativeAttention(nn.Module):  # type: ignore[misc]
@@ -50,13 +51,13 @@ class RelativeAttention(nn.Module):  # type: ignore[misc]
         self._heads = heads
         self._scale = 1 / math.sqrt(size // heads)
 
-    def forward(self, x: torch.Tensor, distances: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, distances: torch.Tensor, past: Past) -> torch.Tensor:
         """Attend.
 
         Args:
             x: (rows, time, size).
-            distances: by `distance_features`, for this time.
-            bias: by `attention_bias`.
+            distances: by `distance_features`, for this time and what is before it.
+            past: what else is attended to.
 
         Returns:
             (rows, time, size).
@@ -69,37 +70,37 @@ class RelativeAttention(nn.Module):  # type: ignore[misc]
         by_distance = (query + self.pos_bias_v).transpose(1, 2)
         place = self.linear_pos(distances).unflatten(-1, (self._heads, -1)).transpose(0, 1)
         far = _by_position(by_distance @ place.transpose(1, 2))
-        found = F.scaled_dot_product_attention(
-            by_content,
-            key.transpose(1, 2),
-            value.transpose(1, 2),
-            attn_mask=far * self._scale + bias,
+        found = past.attend(
+            by_content, key.transpose(1, 2), value.transpose(1, 2), far * self._scale
         )
         return self.linear_out(found.transpose(1, 2).flatten(2))
 
 
-def distance_features(time: int, size: int, device: torch.device) -> torch.Tensor:
-    """Sinusoids of the distances from `time` - 1 back to `time` - 1 ahead.
+def distance_features(
+    time: int, size: int, device: torch.device, n_before: int = 0
+) -> torch.Tensor:
+    """Sinusoids of the distances from `n_before` + `time` - 1 back to `time` - 1 ahead.
 
     Returns:
-        (2 * time - 1, size).
+        (n_before + 2 * time - 1, size).
     """
-    distance = torch.arange(time - 1, -time, -1, dtype=torch.float32, device=device)
+    distance = torch.arange(n_before + time - 1, -time, -1, dtype=torch.float32, device=device)
     even = torch.arange(0, size, 2, dtype=torch.float32, device=device)
     angle = distance[:, None] * torch.exp(even * -(math.log(10000.0) / size))
     return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)
 
 
 def _by_position(scores: torch.Tensor) -> torch.Tensor:
-    """(rows, heads, time, distances) to (rows, heads, time, time), without moving anything.
+    """(rows, heads, time, distances) to (rows, heads, time, keys), without moving anything.
 
     The distance of query i and key j is the element time - 1 - i + j of row i; from row to row it
     begins one element earlier.
     """
     rows, heads, time, distances = scores.shape
     scores = scores.contiguous()
+    keys = distances - time + 1
     strides = (scores.stride(0), scores.stride(1), distances - 1, 1)
-    return scores.as_strided((rows, heads, time, time), strides, scores.storage_offset() + time - 1)
+    return scores.as_strided((rows, heads, time, keys), strides, scores.storage_offset() + time - 1)
 
 
 class FeedForward(nn.Module):  # type: ignore[misc]
@@ -125,9 +126,9 @@ class ConformerBlock(nn.Module):  # type: ignore[misc]
         self.norm_ff = nn.LayerNorm(spec.size, eps=_BLOCK_EPS)
         self.norm_mha = nn.LayerNorm(spec.size, eps=_BLOCK_EPS)
 
-    def forward(self, x: torch.Tensor, distances: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, distances: torch.Tensor, past: Past) -> torch.Tensor:
         """(rows, time, size) to the same; for the rest see `RelativeAttention`."""
-        x = x + self.self_attn(self.norm_mha(x), distances, bias)
+        x = x + self.self_attn(self.norm_mha(x), distances, past)
         return x + self.feed_forward(self.norm_ff(x))
 
 
@@ -151,9 +152,9 @@ class Upsampling(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.conv = CausalConvolution(size, size, _UP_KERNEL)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, past: Past) -> torch.Tensor:
         """(rows, time, size) to (rows, 2 * time, size)."""
-        return self.conv(x.repeat_interleave(2, dim=1))
+        return self.conv(x.repeat_interleave(2, dim=1), past)
 
 
 class UpsamplingEncoder(nn.Module):  # type: ignore[misc]
@@ -168,40 +169,32 @@ class UpsamplingEncoder(nn.Module):  # type: ignore[misc]
         self.up_layer = Upsampling(spec.size)
         self.up_embed = InputLayer(spec.size)
         self.up_encoders = nn.ModuleList([ConformerBlock(spec) for _ in range(_UP_BLOCKS)])
-        self._spec = spec
 
     def forward(
-        self, x: torch.Tensor, there: torch.Tensor, lengths: torch.Tensor, full: torch.Tensor
+        self, x: torch.Tensor, there: torch.Tensor, past: Past, up_past: Past
     ) -> torch.Tensor:
         """Encode.
 
         Args:
             x: (rows, time + lookahead, size), embedded tokens.
             there: (rows, time + lookahead, 1), 1 where there is a token, 0 elsewhere.
-            lengths: (rows,) of the sequences, without what is only looked ahead at.
-            full: see `attention_bias`.
+            past: of the tokens.
+            up_past: of the frames.
 
         Returns:
             (rows, 2 * time, size).
         """
-        x = self.pre_lookahead_layer(self.embed(x) * there)
-        x = self._attend(self.encoders, x, lengths, full, self._spec.chunk_tokens)
-        x = self.up_embed(self.up_layer(x))
-        x = self._attend(self.up_encoders, x, 2 * lengths, full, 2 * self._spec.chunk_tokens)
+        x = self.pre_lookahead_layer(self.embed(x) * there, past)
+        x = self._attend(self.encoders, x, past)
+        x = self.up_embed(self.up_layer(x, up_past))
+        x = self._attend(self.up_encoders, x, up_past)
         return self.after_norm(x)
 
     @staticmethod
-    def _attend(
-        blocks: nn.ModuleList,
-        x: torch.Tensor,
-        lengths: torch.Tensor,
-        full: torch.Tensor,
-        chunk: int,
-    ) -> torch.Tensor:
-        bias = attention_bias(lengths, full, x.shape[1], chunk, x.dtype)
-        distances = distance_features(x.shape[1], x.shape[2], x.device)
+    def _attend(blocks: nn.ModuleList, x: torch.Tensor, past: Past) -> torch.Tensor:
+        distances = distance_features(x.shape[1], x.shape[2], x.device, past.n_before)
         for block in blocks:
-            x = block(x, distances, bias)
+            x = block(x, distances, past)
         return x
 
 
@@ -228,16 +221,20 @@ class TokenEncoder(nn.Module):  # type: ignore[misc]
         """(rows, 192) to (rows, 80)."""
         return self.spk_embed_affine_layer(F.normalize(embedding, dim=1))
 
+    @property
+    def rates(self) -> tuple[int, ...]:
+        """For each of the pasts that `forward` takes, how many positions a token is."""
+        return (1,) if self._spec.encoder is None else (1, self._spec.frames_per_token)
+
     def forward(
-        self, tokens: torch.Tensor, given: torch.Tensor, lengths: torch.Tensor, full: torch.Tensor
+        self, tokens: torch.Tensor, given: torch.Tensor, pasts: Sequence[Past]
     ) -> torch.Tensor:
         """Encode tokens.
 
         Args:
             tokens: (rows, time + lookahead) int64.
             given: (rows,) how many of a row's tokens are there, those looked ahead at included.
-            lengths: (rows,) how many of them become frames.
-            full: (rows,) bool, rows whose positions see all of the row.
+            pasts: one for each of `rates`.
 
         Returns:
             (rows, frames per token * time, 80); padding has values of no meaning.
@@ -246,6 +243,6 @@ class TokenEncoder(nn.Module):  # type: ignore[misc]
         there = there[:, :, None].float()
         x = self.input_embedding(tokens) * there
         if self._spec.encoder is not None:
-            return self.encoder_proj(self.encoder(x, there, lengths, full))
-        ahead = self.pre_lookahead_layer(x)
+            return self.encoder_proj(self.encoder(x, there, *pasts))
+        ahead = self.pre_lookahead_layer(x, *pasts)
         return ahead.repeat_interleave(self._spec.frames_per_token, dim=1)

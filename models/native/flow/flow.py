@@ -8,15 +8,20 @@ from typing import NamedTuple
 import torch
 
 from models.cosyvoice.checkpoint import Checkpoint
+from models.cosyvoice.features import Floats, TokenIds
 from models.native.configuration import read_configuration
 from models.native.device.cuda import open_lane
 from models.native.device.graphs import Graphs
 from models.native.flow.encoder import TokenEncoder
 from models.native.flow.errors import NotFiniteError
 from models.native.flow.jobs import FRAME_TIERS, Batch, FinalPolicy, FlowJob, Packer
+from models.native.flow.kept import KeptFlow, page_bytes
+from models.native.flow.kept_jobs import KeptJob
 from models.native.flow.layers import settle
 from models.native.flow.masks import attention_bias
+from models.native.flow.memories import FlowMemory
 from models.native.flow.noise import noise_table
+from models.native.flow.past import NoPast
 from models.native.flow.solver import Solver
 from models.native.flow.spec import FlowSpec
 from models.native.weights import fill, read_tensors
@@ -35,10 +40,11 @@ class Mels(NamedTuple):
 
 
 class Flow:
-    """A checkpoint's flow, which keeps nothing between calls.
+    """A checkpoint's flow.
 
-    Each job goes over its stream's prompt and all tokens so far, so a stream that is cancelled, or
-    waits, leaves nothing behind. Not to be called by several threads at once.
+    A job goes over its stream's prompt and all tokens so far, so a stream that is cancelled, or
+    waits, leaves nothing behind; or with a `FlowMemory`, over what is not kept of them. Not to be
+    called by several threads at once.
 
     Args:
         spec: its numbers.
@@ -46,6 +52,8 @@ class Flow:
         solver: likewise.
         packer: for that device.
         graphs: of the lane in which it computes.
+        n_pages: for what is kept of streams.
+        together: see `KeptFlow`.
     """
 
     def __init__(
@@ -55,6 +63,9 @@ class Flow:
         solver: Solver,
         packer: Packer,
         graphs: Graphs,
+        *,
+        n_pages: int = 0,
+        together: bool = False,
     ) -> None:
         self.spec = spec
         self.solver = solver
@@ -62,6 +73,17 @@ class Flow:
         self._packer = packer
         self._graphs = graphs
         self._noise = noise_table().to(encoder.input_embedding.weight.device)
+        self._kept: KeptFlow | None = None
+        if n_pages:
+            self._kept = KeptFlow(
+                spec,
+                encoder,
+                solver,
+                noise=self._noise,
+                n_pages=n_pages,
+                graphs=graphs,
+                together=together,
+            )
 
     @classmethod
     def open(
@@ -73,6 +95,9 @@ class Flow:
         final_policy: FinalPolicy = "exact",
         frame_tiers: Sequence[int] | None = None,
         graphs: Graphs | None = None,
+        memory_bytes: int = 0,
+        most_pages: int | None = None,
+        together: bool | None = None,
     ) -> Flow:
         """Load a checkpoint's flow.
 
@@ -85,6 +110,9 @@ class Flow:
             frame_tiers: lengths to which batches are padded; by default `FRAME_TIERS` on CUDA and
                 none elsewhere, where a batch is as long as its longest job.
             graphs: of the lane in which it computes; by default a lane of its own.
+            memory_bytes: for what is kept of streams; 0 to keep nothing.
+            most_pages: that are of use, of a second of speech each; by default as many as fit.
+            together: see `KeptFlow`; by default on CUDA only.
 
         Raises:
             CheckpointError: the files do not fit each other, or this engine.
@@ -110,15 +138,52 @@ class Flow:
             for module in (encoder, solver):
                 module.eval().requires_grad_(requires_grad=False)
                 _own(module, device)
-        return cls(spec, encoder, solver, packer, graphs)
+        n_pages = memory_bytes // page_bytes(spec, encoder, solver) if memory_bytes else 0
+        return cls(
+            spec,
+            encoder,
+            solver,
+            packer,
+            graphs,
+            n_pages=n_pages if most_pages is None else min(n_pages, most_pages),
+            together=device.type != "cpu" if together is None else together,
+        )
 
     @property
     def device(self) -> torch.device:
         """Where it computes, and where its mels are."""
         return self._noise.device
 
+    @property
+    def n_pages(self) -> int:
+        """For what is kept of streams: each for a second of one."""
+        return self._kept.memories.pool.n_pages if self._kept else 0
+
+    @property
+    def n_free_pages(self) -> int:
+        """Pages in which nothing is kept."""
+        return self._kept.memories.pool.n_free if self._kept else 0
+
+    @property
+    def n_evicted(self) -> int:
+        """Pages of streams that had to make room for others."""
+        return self._kept.memories.n_evicted if self._kept else 0
+
+    def remember(self, tokens: TokenIds, mel: Floats, embedding: Floats) -> FlowMemory | None:
+        """What a new stream keeps, for its jobs; to be closed when it ends.
+
+        Args:
+            tokens: (n,), of the prompt.
+            mel: (m, 80), of the prompt.
+            embedding: (192,), of the speaker.
+
+        Returns:
+            None if nothing is kept.
+        """
+        return self._kept.memories.remember(tokens, mel, embedding) if self._kept else None
+
     def frames(self, job: FlowJob) -> int:
-        """How many frames the job goes over, by which its cost grows and batches are matched."""
+        """How long the job's mel becomes, from the prompt's first frame."""
         return self._packer.frames(job)
 
     def run(self, jobs: Sequence[FlowJob]) -> list[torch.Tensor]:
@@ -140,23 +205,60 @@ class Flow:
             bad = [i for i, finite in enumerate(mels.finite.tolist()) if not finite]
             if bad:
                 raise NotFiniteError("the flow left the range of its numbers", bad)
+        for memory in _memories(jobs):
+            memory.keep()
         return mels.new
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def launch(self, jobs: Sequence[FlowJob]) -> Mels:
         """As `run`, but on CUDA it does not wait, and leaves it to the caller to look at `finite`.
 
+        If that is well, `FlowMemory.keep` is to be called before a stream's next job, which
+        otherwise computes everything again.
+
         Raises:
             FlowJobError: as `run`.
         """
-        (mels,) = self._graphs.run("flow", None, self._compute, self._packer.pack(jobs))
-        new = [
-            mel[job.first_new_frame : self.frames(job)].T
-            for mel, job in zip(mels[: len(jobs)], jobs, strict=True)
-        ]
+        self._packer.check(jobs)
+        kept = self._with_pages(jobs)
+        rest = [number for number in range(len(jobs)) if number not in kept]
+        found: dict[int, torch.Tensor] = {}
+        try:
+            if kept and self._kept is not None:
+                found.update(zip(kept, self._kept.compute([*kept.values()]), strict=True))
+            if rest:
+                found.update(zip(rest, self._without_pages([jobs[i] for i in rest]), strict=True))
+        except BaseException:
+            for memory in _memories(jobs):
+                memory.forget()
+            raise
+        new = [found[number] for number in range(len(jobs))]
         if self.solver.dtype == torch.float32:
             return Mels(new, None)
         return Mels(new, torch.stack([torch.isfinite(mel).all() for mel in new]))
+
+    def _with_pages(self, jobs: Sequence[FlowJob]) -> dict[int, KeptJob]:
+        """Those that go on from what is kept, or leave something behind."""
+        if self._kept is None:
+            return {}
+        in_use = _memories(jobs)
+        if len({id(memory) for memory in in_use}) < len(in_use):
+            raise ValueError("two jobs of one stream")
+        for memory in in_use:
+            memory.forget()
+        found = {}
+        for number, job in enumerate(jobs):
+            if not self._packer.sees_all(job):
+                one = self._kept.reserve(job, self._packer.tokens(job), in_use)
+                found.update({number: one} if one is not None else {})
+        return found
+
+    def _without_pages(self, jobs: Sequence[FlowJob]) -> list[torch.Tensor]:
+        (mels,) = self._graphs.run("flow", None, self._compute, self._packer.pack(jobs))
+        return [
+            mel[job.first_new_frame : self.frames(job)].T
+            for mel, job in zip(mels[: len(jobs)], jobs, strict=True)
+        ]
 
     def _compute(self, *batch: torch.Tensor) -> tuple[torch.Tensor]:
         return (self.compute(Batch(*batch)),)
@@ -169,17 +271,40 @@ class Flow:
             (jobs, frames, 80) float32, the prompt's frames and padding included.
         """
         given, lengths, full = batch.counts
-        full = full.bool()
-        mu = self._encoder(batch.tokens, given, lengths, full)
-        jobs, frames, _ = mu.shape
-        ratio, chunk = self.spec.frames_per_token, self.spec.estimator.chunk_frames
+        jobs, frames, _ = batch.prompt.shape
+        pasts = [
+            self._no_past(lengths, full, frames // self.spec.frames_per_token, rate, torch.float32)
+            for rate in self._encoder.rates
+        ]
+        ratio = self.spec.frames_per_token
+        past = self._no_past(lengths, full, frames // ratio, ratio, self.solver.dtype, branches=2)
         return self.solver.solve(
             self._noise[:frames].expand(jobs, -1, -1),
-            mu,
-            attention_bias(lengths * ratio, full, frames, chunk, self.solver.dtype),
+            self._encoder(batch.tokens, given, pasts),
+            past,
             self._encoder.speaker(batch.embedding),
             batch.prompt,
         )
+
+    def _no_past(
+        self,
+        lengths: torch.Tensor,
+        full: torch.Tensor,
+        time: int,
+        rate: int,
+        dtype: torch.dtype,
+        *,
+        branches: int = 1,
+    ) -> NoPast:
+        """Of sequences of tokens, each of which is `rate` positions."""
+        chunk = rate * self.spec.chunk_tokens
+        lengths, full = rate * lengths.repeat(branches), full.repeat(branches).bool()
+        bias = attention_bias(lengths, full, rate * time, chunk, dtype)
+        return NoPast(rate * time, bias, bias.device)
+
+
+def _memories(jobs: Sequence[FlowJob]) -> list[FlowMemory]:
+    return [job.memory for job in jobs if job.memory is not None]
 
 
 def _own(module: torch.nn.Module, device: torch.device) -> None:

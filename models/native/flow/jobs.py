@@ -13,6 +13,7 @@ import torch
 from models.cosyvoice.features import TokenIds
 from models.native.device.graphs import Graphs
 from models.native.flow.errors import FlowJobError, TooLongError
+from models.native.flow.memories import FlowMemory
 from models.native.flow.spec import MEL_BANDS, NOISE_FRAMES, FlowSpec
 
 FinalPolicy: TypeAlias = Literal["exact", "upstream", "one_chunk"]
@@ -44,6 +45,16 @@ class FlowJob:
     """Where the result begins, the prompt's frames counted."""
     final: bool
     """No token follows; without it the last ones are only looked ahead at."""
+    memory: FlowMemory | None = None
+    """What is kept of the stream, by `Flow.remember`."""
+
+    n_kept: int = 0
+    """Tokens that need not be computed because of it, when the job was made; for `n_computed`."""
+
+    @property
+    def n_computed(self) -> int:
+        """Tokens that are computed, by which its cost grows and batches are matched."""
+        return len(self.tokens) - self.n_kept
 
 
 class Batch(NamedTuple):
@@ -89,7 +100,7 @@ class Packer:
 
     def frames(self, job: FlowJob) -> int:
         """How long the job's mel becomes, from the prompt's first frame."""
-        return self._tokens(job) * self._spec.frames_per_token
+        return self.tokens(job) * self._spec.frames_per_token
 
     def pack(self, jobs: Sequence[FlowJob]) -> Batch:
         """Lay jobs side by side. Rows that pad the batch are the first job once more.
@@ -99,14 +110,14 @@ class Packer:
         """
         if not jobs:
             raise ValueError("no jobs")
-        self._check(jobs)
+        self.check(jobs)
         jobs = [*jobs, *[jobs[0]] * (self._graphs.padded_rows(len(jobs)) - len(jobs))]
         spec = self._spec
         time = self._padded(max(map(self.frames, jobs))) // spec.frames_per_token
         # Tokens and counts go to the device in one copy, which does not wait for it.
         table = np.zeros((len(jobs), time + spec.lookahead_tokens + 3), dtype=np.int64)
         for row, job in zip(table, jobs, strict=True):
-            row[-3:] = len(job.tokens), self._tokens(job), self._sees_all(job)
+            row[-3:] = len(job.tokens), self.tokens(job), self.sees_all(job)
             row[: len(job.tokens)] = job.tokens
         staged = self._graphs.lane.send(torch.from_numpy(table))
         prompt = torch.zeros(
@@ -117,10 +128,12 @@ class Packer:
         embedding = torch.stack([job.embedding.to(self._device) for job in jobs])
         return Batch(staged[:, :-3], staged[:, -3:].T, prompt, embedding)
 
-    def _tokens(self, job: FlowJob) -> int:
+    def tokens(self, job: FlowJob) -> int:
+        """How many tokens are frames afterwards, the prompt's included."""
         return len(job.tokens) - (0 if job.final else self._spec.lookahead_tokens)
 
-    def _sees_all(self, job: FlowJob) -> bool:
+    def sees_all(self, job: FlowJob) -> bool:
+        """All positions see each other, as in no other job of its stream."""
         if not job.final or self._final_policy == "exact":
             return False
         return self._final_policy == "upstream" or job.first_new_frame == len(job.prompt_mel)
@@ -129,7 +142,12 @@ class Packer:
         place = bisect_left(self._tiers, frames)
         return self._tiers[place] if place < len(self._tiers) else frames
 
-    def _check(self, jobs: Sequence[FlowJob]) -> None:
+    def check(self, jobs: Sequence[FlowJob]) -> None:
+        """See that jobs can be computed.
+
+        Raises:
+            FlowJobError: some cannot.
+        """
         too_long = [i for i, job in enumerate(jobs) if self.frames(job) > NOISE_FRAMES]
         if too_long:
             raise TooLongError("one stretch of speech is longer than the model can speak", too_long)

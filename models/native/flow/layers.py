@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from models.native.flow.past import Past
+
 
 class CausalConvolution(nn.Module):  # type: ignore[misc]  # torch has no types in the front
-    """A convolution that sees the past only; before the beginning there are zeros.
+    """A convolution that sees the past only.
 
     Short kernels are one matrix product over neighbours laid side by side, without turning time and
     channels around.
@@ -28,12 +30,12 @@ class CausalConvolution(nn.Module):  # type: ignore[misc]  # torch has no types 
             self.weight.permute(0, 2, 1).flatten(1).contiguous(), requires_grad=False
         )
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, past: Past) -> torch.Tensor:
         """(rows, time, in) to (rows, time, out)."""
         x = x.to(self.weight.dtype)
         if self._taps > 1:
             time = x.shape[1]
-            x = F.pad(x, (0, 0, self._taps - 1, 0))
+            x = past.extend(x, self._taps - 1)
             x = torch.cat([x[:, tap : tap + time] for tap in range(self._taps)], dim=-1)
         return F.linear(x, self.weight, self.bias)
 
@@ -69,16 +71,16 @@ class SelfAttention(nn.Module):  # type: ignore[misc]
     def forward(
         self,
         x: torch.Tensor,
-        bias: torch.Tensor,
+        past: Past,
         rotation: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> torch.Tensor:
         """Attend.
 
         Args:
             x: (rows, time, size).
-            bias: by `attention_bias`.
-            rotation: cosines and sines, (time, head_size), by which the first head's query and key
-                are turned.
+            past: what else is attended to.
+            rotation: cosines and sines, (rows or 1, time, head_size), by which the first head's
+                query and key are turned.
 
         Returns:
             (rows, time, size).
@@ -89,7 +91,7 @@ class SelfAttention(nn.Module):  # type: ignore[misc]
             first = joined[:, :, :2, 0]
             first.copy_(_turned(first, *rotation))
         query, key, value = joined.permute(2, 0, 3, 1, 4).unbind(0)
-        found = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        found = past.attend(query, key, value)
         return self.to_out[0](found.transpose(1, 2).flatten(2))
 
 
@@ -97,7 +99,7 @@ def _turned(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.
     """Turn pairs of neighbouring channels of (rows, time, 2, head_size) by angles of their time."""
     pairs = x.float().unflatten(-1, (-1, 2))
     quarter = torch.stack((-pairs[..., 1], pairs[..., 0]), dim=-1).flatten(-2)
-    return x * cosine[:, None] + quarter * sine[:, None]
+    return x * cosine[:, :, None] + quarter * sine[:, :, None]
 
 
 def settle(module: nn.Module) -> None:

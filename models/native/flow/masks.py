@@ -9,7 +9,14 @@ _ALIGNMENT = 8
 
 
 def attention_bias(
-    lengths: torch.Tensor, full: torch.Tensor, size: int, chunk: int, dtype: torch.dtype
+    lengths: torch.Tensor,
+    full: torch.Tensor,
+    size: int,
+    chunk: int,
+    dtype: torch.dtype,
+    *,
+    before: int = 0,
+    kept: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """What is added to attention scores: 0 where a position sees another, minus infinity elsewhere.
 
@@ -22,15 +29,20 @@ def attention_bias(
         size: to which the sequences are padded.
         chunk: positions that see each other.
         dtype: of the result.
+        before: keys before the sequences.
+        kept: (rows,) how many of those, the last ones, each row sees; by default all.
 
     Returns:
-        (rows, 1, size, size).
+        (rows, 1, size, before + size).
     """
     position = torch.arange(size, device=lengths.device)
     chunk_end = (torch.div(position, chunk, rounding_mode="floor") + 1) * chunk
     end = torch.where(full[:, None], size, chunk_end)
     end = torch.minimum(end, lengths[:, None])
-    hidden = position >= end[:, :, None]
-    width = -(-size // _ALIGNMENT) * _ALIGNMENT
+    key = torch.arange(-before, size, device=lengths.device)
+    hidden = key >= end[:, :, None]
+    if kept is not None:
+        hidden |= key < -kept[:, None, None]
+    width = -(-len(key) // _ALIGNMENT) * _ALIGNMENT
     bias = torch.zeros((lengths.shape[0], 1, size, width), dtype=dtype, device=lengths.device)
-    return bias[..., :size].masked_fill_(hidden[:, None], float("-inf"))
+    return bias[..., : len(key)].masked_fill_(hidden[:, None], float("-inf"))

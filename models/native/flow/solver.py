@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from models.native.flow.dit import Dit
+from models.native.flow.past import Past
 from models.native.flow.spec import STEPS, DitSpec, FlowSpec
 from models.native.flow.unet import Unet
 
@@ -57,7 +58,7 @@ class Solver(nn.Module):  # type: ignore[misc]  # torch has no types in the fron
         self,
         x: torch.Tensor,
         mu: torch.Tensor,
-        mask: torch.Tensor,
+        past: Past,
         speaker: torch.Tensor,
         prompt: torch.Tensor,
     ) -> torch.Tensor:
@@ -66,7 +67,7 @@ class Solver(nn.Module):  # type: ignore[misc]  # torch has no types in the fron
         Args:
             x: (jobs, time, 80), the noise.
             mu: (jobs, time, 80), what the tokens say.
-            mask: (jobs, 1, time, time), by `attention_bias`, of the type `dtype`.
+            past: of all steps, for twice as many rows: what is told, and what is not.
             speaker: (jobs, 80).
             prompt: (jobs, time, 80), the prompt's mel, and zeros after it.
 
@@ -74,9 +75,8 @@ class Solver(nn.Module):  # type: ignore[misc]  # torch has no types in the fron
             (jobs, time, 80) float32.
         """
         given = self.estimator.given(*(_and_zeros(told) for told in (mu, speaker, prompt)))
-        mask = torch.cat((mask, mask))
         for number, step in enumerate(self._steps):
-            told, untold = self.estimator(torch.cat((x, x)), given, mask, number).chunk(2)
+            told, untold = self.estimator(torch.cat((x, x)), given, past, number).chunk(2)
             x = x + step * ((1.0 + self._guidance) * told - self._guidance * untold)
         return x
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from models.native.flow.layers import CausalConvolution, SelfAttention, settle, sinusoids
+from models.native.flow.past import Past
 from models.native.flow.spec import ESTIMATOR_INPUTS, MEL_BANDS, UnetSpec
 
 _FEED_FORWARD = 4
@@ -28,9 +29,9 @@ class ConvolutionBlock(nn.Module):  # type: ignore[misc]  # torch has no types i
             [CausalConvolution(n_in, n_out, _KERNEL), nn.Identity(), nn.LayerNorm(n_out)]
         )
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, past: Past) -> torch.Tensor:
         """(rows, time, in) to (rows, time, out), float32."""
-        return F.mish(self.block[2](self.block[0](x).float()))
+        return F.mish(self.block[2](self.block[0](x, past).float()))
 
 
 class ResidualBlock(nn.Module):  # type: ignore[misc]
@@ -43,9 +44,9 @@ class ResidualBlock(nn.Module):  # type: ignore[misc]
         self.block2 = ConvolutionBlock(n_out, n_out)
         self.res_conv = CausalConvolution(n_in, n_out, 1)
 
-    def forward(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, time: torch.Tensor, past: Past) -> torch.Tensor:
         """(rows, time, in) to (rows, time, out); `time` is (out,), by `mlp`."""
-        return self.block2(self.block1(x) + time) + self.res_conv(x)
+        return self.block2(self.block1(x, past) + time, past) + self.res_conv(x, past)
 
 
 class GeluLayer(nn.Module):  # type: ignore[misc]
@@ -83,9 +84,9 @@ class TransformerBlock(nn.Module):  # type: ignore[misc]
         self.norm3 = nn.LayerNorm(spec.size)
         self.ff = FeedForward(spec.size)
 
-    def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """(rows, time, size) to the same; `bias` by `attention_bias`."""
-        x = x + self.attn1(self.norm1(x), bias)
+    def forward(self, x: torch.Tensor, past: Past) -> torch.Tensor:
+        """(rows, time, size) to the same."""
+        x = x + self.attn1(self.norm1(x), past)
         return x + self.ff(self.norm3(x))
 
 
@@ -98,11 +99,11 @@ class Stage(nn.ModuleList):  # type: ignore[misc]
         if convolution:
             self.append(CausalConvolution(spec.size, spec.size, _KERNEL))
 
-    def attend(self, x: torch.Tensor, time: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def attend(self, x: torch.Tensor, time: torch.Tensor, past: Past) -> torch.Tensor:
         """The blocks without the convolution."""
-        x = self[0](x, time)
+        x = self[0](x, time, past)
         for block in self[1]:
-            x = block(x, bias)
+            x = block(x, past)
         return x
 
 
@@ -169,15 +170,13 @@ class Unet(nn.Module):  # type: ignore[misc]
         """
         return torch.cat((mu, speaker[:, None].expand_as(mu), prompt), dim=-1)
 
-    def forward(
-        self, x: torch.Tensor, given: torch.Tensor, bias: torch.Tensor, step: int
-    ) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, given: torch.Tensor, past: Past, step: int) -> torch.Tensor:
         """Where to go from here.
 
         Args:
             x: (rows, time, 80), the mel so far.
             given: by `given`.
-            bias: by `attention_bias`, of the type given to `settle`.
+            past: in which this moment's is next.
             step: which of the moments it is.
 
         Returns:
@@ -185,10 +184,10 @@ class Unet(nn.Module):  # type: ignore[misc]
         """
         times = iter(self._table[step])
         down, up = self.down_blocks[0], self.up_blocks[0]
-        skipped = down.attend(torch.cat((x, given), dim=-1), next(times), bias)
-        x = down[2](skipped)
+        skipped = down.attend(torch.cat((x, given), dim=-1), next(times), past)
+        x = down[2](skipped, past)
         for stage in self.mid_blocks:
-            x = stage.attend(x, next(times), bias)
-        x = up.attend(torch.cat((x, skipped), dim=-1), next(times), bias)
-        x = self.final_block(up[2](x))
-        return self.final_proj(x).float()
+            x = stage.attend(x, next(times), past)
+        x = up.attend(torch.cat((x, skipped), dim=-1), next(times), past)
+        x = self.final_block(up[2](x, past), past)
+        return self.final_proj(x, past).float()
