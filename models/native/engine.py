@@ -118,6 +118,17 @@ class Engine:
         return self._stages.graphs.n_missed("flow")
 
     @property
+    def n_stream_pages(self) -> int:
+        """Of the flow, besides those that it keeps for voices."""
+        flow = self._stages.flow
+        return max(0, flow.n_pages - flow.n_free_pages - flow.n_prompt_pages)
+
+    @property
+    def n_prompt_pages(self) -> int:
+        """Of the flow, that it keeps for voices."""
+        return self._stages.flow.n_prompt_pages
+
+    @property
     def n_taken_slots(self) -> int:
         """Of the language model."""
         return self._n_slots - self._stages.lm.n_free_slots

@@ -188,9 +188,16 @@ class NativeModel(SpeechModel):
         return max(1, self._engine.sessions_held(slots)) if self._real_time else slots
 
     def holdings(self) -> Mapping[str, int]:
-        """Sessions, and slots of the language model; see `SpeechModel.holdings`."""
+        """Sessions, slots of the language model, and pages of the flow: those of streams, and those
+        that are kept for voices on purpose; see `SpeechModel.holdings`.
+        """  # noqa: D205
         engine = self._engine
-        return {"sessions": engine.n_sessions, "lm_slots": engine.n_taken_slots}
+        return {
+            "sessions": engine.n_sessions,
+            "lm_slots": engine.n_taken_slots,
+            "flow_pages": engine.n_stream_pages,
+            "flow_pages_kept": engine.n_prompt_pages,
+        }
 
     def close(self) -> None:
         """End the engine, and free the weights."""

@@ -165,6 +165,11 @@ class Flow:
         return self._kept.memories.pool.n_free if self._kept else 0
 
     @property
+    def n_prompt_pages(self) -> int:
+        """Pages that are kept for voices, whether anybody speaks with them or not."""
+        return self._kept.memories.n_prompt_pages if self._kept else 0
+
+    @property
     def n_evicted(self) -> int:
         """Pages of streams that had to make room for others."""
         return self._kept.memories.n_evicted if self._kept else 0

@@ -88,6 +88,11 @@ class Memories:
         self._prompts: OrderedDict[bytes, list[int]] = OrderedDict()
         """By voice, the one used last at the end."""
 
+    @property
+    def n_prompt_pages(self) -> int:
+        """Pages that voices keep; may be asked for by any thread."""
+        return sum(map(len, tuple(self._prompts.values())))
+
     def remember(self, tokens: TokenIds, mel: Floats, embedding: Floats) -> FlowMemory:
         """A memory for a new stream, which begins with what is known of its voice's prompt.
 
