@@ -173,7 +173,7 @@ def test_a_slow_reader_holds_its_own_stream_only(model: NativeModel, watch: Watc
 def test_more_streams_than_slots_take_turns(directory: Path) -> None:
     model = opened(directory, slots=1, hops="growing")
     try:
-        requests = [(TEXT, VOICE, seed) for seed in range(1, 10)]
+        requests = [(TEXT, VOICE, seed) for seed in range(1, 12)]
         assert len(requests) > all_slots(model)
         found = speak_together(model, requests)
         assert [len(samples) for samples in found] == [
