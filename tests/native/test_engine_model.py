@@ -220,3 +220,16 @@ def test_warming_up(as_cosyvoice: NativeModel) -> None:
     as_cosyvoice.take_incidents()
     as_cosyvoice.warm_up()
     assert as_cosyvoice.take_incidents() == {}
+
+
+def test_what_it_holds_is_told_and_nothing_is_left_of_a_stream(as_cosyvoice: NativeModel) -> None:
+    stream = as_cosyvoice.synthesize(SynthesisRequest(voice="clone", seed=1), LONG)
+    next(stream)
+    during = as_cosyvoice.holdings()
+    stream.close()
+    # Its cancel was obeyed before the next stream began.
+    assert len(speak(as_cosyvoice, TEXT))
+    after = as_cosyvoice.holdings()
+    assert (during["sessions"], after["sessions"], after["lm_slots"]) == (1, 0, 0)
+    assert after["flow_pages"] == 0
+    assert after["flow_pages_kept"] == during["flow_pages_kept"]
