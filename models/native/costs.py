@@ -8,8 +8,9 @@ slower, and so of sizes too that have not been seen for long.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
+from operator import mul
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +19,12 @@ from models.native.scheduler.capacity import USUAL_BEFORE_TOKENS
 from models.native.scheduler.views import Costs
 
 _Vector = npt.NDArray[np.float64]
+# Steps are short, and there is one of these sums after each; arrays would take ten times as long.
+_Sizes = tuple[float, ...]
 
-_STEP = np.array([8e-3, 8e-4])
+_STEP = (8e-3, 8e-4)
 """Of the language model: each, and for each row."""
-_CHUNKS = np.array([2e-2, 2e-3, 1e-3])
+_CHUNKS = (2e-2, 2e-3, 1e-3)
 """A batch, each new token, each token before. How costs are to each other until they are seen."""
 _KNOWN = 8
 """Times in a cell after which it is known: others than it are then news of the device."""
@@ -39,7 +42,9 @@ _LEAST = 1e-3
 """Of what the prior says a cost is; nothing is for nothing."""
 _SHARE_OF_BEFORE = 0.01
 """Of a chunk, in how many tokens are before one; those of one session are not to count for all."""
-_REFIT_AFTER = 16
+_LEAST_S = 1e-6
+"""That anything takes; clocks may be coarser."""
+_REFIT_AFTER = 64
 """Measurements; lines through the same cells change little by each."""
 
 
@@ -53,15 +58,24 @@ class MeasuredCosts:
     """
 
     def __init__(self, *, overlap: bool = False) -> None:
+        self._overlap = overlap
         self._steps = _Table(_STEP)
         self._batches = _Table(_CHUNKS)
-        self._costs = replace(_costs(_STEP, _CHUNKS), overlap=overlap)
         self._n_before = float(USUAL_BEFORE_TOKENS)
 
     @property
     def costs(self) -> Costs:
         """As they are now."""
-        return self._costs
+        step_s, step_row_s = self._steps.line
+        batch_s, token_s, before_token_s = self._batches.line
+        return Costs(
+            step_s=step_s,
+            step_row_s=step_row_s,
+            batch_s=batch_s,
+            token_s=token_s,
+            before_token_s=before_token_s,
+            overlap=self._overlap,
+        )
 
     @property
     def n_before(self) -> float:
@@ -71,7 +85,6 @@ class MeasuredCosts:
     def step_took(self, n_rows: int, seconds: float) -> None:
         """Take a step of the language model into account."""
         self._steps.took(_size(n_rows), (1, n_rows), seconds)
-        self._update()
 
     def batch_took(self, n_new: int, n_before: int, seconds: float, *, n_rows: int) -> None:
         """Take a batch of chunks into account.
@@ -86,23 +99,18 @@ class MeasuredCosts:
         self._batches.took(key, (1, n_new, n_before), seconds)
         share = 1 - (1 - _SHARE_OF_BEFORE) ** n_rows
         self._n_before += share * (n_before / n_rows - self._n_before)
-        self._update()
-
-    def _update(self) -> None:
-        found = _costs(self._steps.line, self._batches.line)
-        self._costs = replace(found, overlap=self._costs.overlap)
 
 
 @dataclass(slots=True)
 class _Cell:
-    sizes: _Vector
+    sizes: _Sizes
     seconds: float
     """On a device of speed 1."""
     n_seen: int = 1
 
 
 class _Table:
-    def __init__(self, prior: _Vector) -> None:
+    def __init__(self, prior: _Sizes) -> None:
         self._prior = prior
         self._shape = prior
         self._slowness = 1.0
@@ -110,29 +118,30 @@ class _Table:
         self._n_since_fit = 0
 
     @property
-    def line(self) -> _Vector:
+    def line(self) -> list[float]:
         """Seconds for each of the sizes, all above 0."""
-        return self._shape * self._slowness
+        slowness = self._slowness
+        return [cost_s * slowness for cost_s in self._shape]
 
-    def took(self, key: Hashable, sizes: Sequence[int], seconds: float) -> None:
-        measured = np.array(sizes, np.float64)
+    def took(self, key: Hashable, sizes: _Sizes, seconds: float) -> None:
+        seconds = max(seconds, _LEAST_S)
         cell = self._cells.get(key)
         if cell is None:
-            line_s = float(self._shape @ measured)
+            line_s = _sum(self._shape, sizes)
             if not self._cells:
                 self._slowness = seconds / line_s
             found_s = min(seconds / self._slowness, line_s * _MOST_AT_FIRST)
-            cell = self._cells[key] = _Cell(measured, found_s)
+            cell = self._cells[key] = _Cell(sizes, found_s)
         else:
-            self._see_again(cell, measured, seconds)
+            self._see_again(cell, sizes, seconds)
         self._n_since_fit += 1
         if cell.n_seen < _KNOWN or self._n_since_fit >= _REFIT_AFTER:
             self._n_since_fit = 0
             self._shape = _fitted(list(self._cells.values()), self._prior)
 
-    def _see_again(self, cell: _Cell, measured: _Vector, seconds: float) -> None:
+    def _see_again(self, cell: _Cell, sizes: _Sizes, seconds: float) -> None:
         # In one cell sizes differ; the line tells what that makes.
-        expected_s = cell.seconds * float(self._shape @ measured / (self._shape @ cell.sizes))
+        expected_s = cell.seconds * _sum(self._shape, sizes) / _sum(self._shape, cell.sizes)
         ratio = seconds / (self._slowness * expected_s)
         first_again = cell.n_seen == 1
         cell.n_seen += 1
@@ -144,9 +153,15 @@ class _Table:
         else:
             ratio = min(max(ratio, 1 / _MOST), _MOST)
         cell.seconds += share * (expected_s * ratio - cell.seconds)
-        cell.sizes = cell.sizes + share * (measured - cell.sizes)
+        cell.sizes = tuple(
+            mean + share * (size - mean) for mean, size in zip(cell.sizes, sizes, strict=True)
+        )
         if is_known:
             self._slowness *= 1 + _SHARE_OF_SPEED * (ratio - 1)
+
+
+def _sum(costs: _Sizes, sizes: _Sizes) -> float:
+    return float(sum(map(mul, costs, sizes)))
 
 
 def _size(n: int) -> int:
@@ -154,17 +169,17 @@ def _size(n: int) -> int:
     return (n - 1).bit_length() if n else -1
 
 
-def _fitted(cells: Sequence[_Cell], prior: _Vector) -> _Vector:
+def _fitted(cells: Sequence[_Cell], prior: _Sizes) -> _Sizes:
     """The line with the least relative errors, and no cost below 0, or quite there."""
     seconds = np.array([cell.seconds for cell in cells])
     rows = np.array([cell.sizes for cell in cells]) / seconds[:, None]
-    scale = prior * float(np.median(1 / (rows @ prior)))
+    scale = np.array(prior) * float(np.median(1 / (rows @ np.array(prior))))
     weight = np.sqrt(_WEIGHT_OF_PRIOR)
     # In units of the prior's costs, in which it is all ones.
     matrix = np.concatenate((rows * scale, weight * np.eye(len(prior))))
     wanted = np.concatenate((np.ones(len(cells)), np.full(len(prior), weight)))
     found = _non_negative(matrix.T @ matrix, matrix.T @ wanted)
-    return scale * np.maximum(found, _LEAST)
+    return tuple((scale * np.maximum(found, _LEAST)).tolist())
 
 
 def _non_negative(square: _Vector, wanted: _Vector) -> _Vector:
@@ -178,15 +193,3 @@ def _non_negative(square: _Vector, wanted: _Vector) -> _Vector:
         if loss < best_loss and (found >= 0).all():
             best, best_loss = found, loss
     return best
-
-
-def _costs(step: _Vector, chunks: _Vector) -> Costs:
-    step_s, step_row_s = step.tolist()
-    batch_s, token_s, before_token_s = chunks.tolist()
-    return Costs(
-        step_s=step_s,
-        step_row_s=step_row_s,
-        batch_s=batch_s,
-        token_s=token_s,
-        before_token_s=before_token_s,
-    )
