@@ -129,6 +129,11 @@ class Engine:
         return self._stages.flow.n_prompt_pages
 
     @property
+    def n_evicted_pages(self) -> int:
+        """Pages of sessions that had to make room for others', and are computed again."""
+        return self._stages.flow.n_evicted
+
+    @property
     def n_taken_slots(self) -> int:
         """Of the language model."""
         return self._n_slots - self._stages.lm.n_free_slots
@@ -286,8 +291,7 @@ class Engine:
         del self._sessions[session.id], self._by_handle[session.handle]
         if session in self._waiting:
             self._waiting.remove(session)
-        if session.lm is not None:
-            session.lm.close()
+        session.close()
         session.handle.end(error)
 
     def _fail(self, session: Session, error: Exception) -> None:
@@ -367,7 +371,7 @@ class Engine:
 
     def _measure(self, flight: Flight) -> None:
         n_new = sum(row.n_tokens for row in flight.rows)
-        n_before = sum(len(row.job.tokens) for row in flight.rows) - n_new
+        n_before = sum(row.job.n_computed for row in flight.rows) - n_new
         self._costs.batch_took(n_new, n_before, flight.seconds, n_rows=len(flight.rows))
 
     def _deliver(self, row: ChunkRow, samples: Samples) -> None:

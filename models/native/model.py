@@ -59,6 +59,10 @@ class NativeModel(SpeechModel):
         admission: streams taken at once: `real_time`, as many as are computed in time, by what the
             device is measured to take, and at least one; or `slots`, all. By default real time on
             CUDA, and slots elsewhere, where few devices compute even one in time.
+        flow_memory_gib: memory in which the flow keeps what it has computed of streams and of
+            voices' recordings, so that it need not compute it again; 0 for none. By default a
+            quarter of the machine's on a CPU, taken as it is used and no more than `slots` can
+            use, and none on CUDA.
 
     Raises:
         CheckpointError: the directory holds no whole checkpoint, or one that does not fit.
@@ -80,6 +84,7 @@ class NativeModel(SpeechModel):
         max_length: int = 4096,
         graphs: bool = True,
         admission: Admission | None = None,
+        flow_memory_gib: float | None = None,
     ) -> None:
         options = NativeOptions(
             device=device,
@@ -89,6 +94,7 @@ class NativeModel(SpeechModel):
             max_length=max_length,
             graphs=graphs,
             admission=admission,
+            flow_memory_gib=flow_memory_gib,
         )
         options.check_values()
         if slots is not None and slots < 1:
@@ -106,7 +112,7 @@ class NativeModel(SpeechModel):
         self._voices = VoiceTable(checkpoint.speakers, checkpoint.text_vocabulary)
         self._incidents: Counter[str] = Counter()
         self._incidents_lock = threading.Lock()
-        self._n_missed_told = 0
+        self._told: Counter[str] = Counter()
         self.name = name or checkpoint.features_format
         self.sample_rate_hz = checkpoint.sample_rate_hz
         self.capabilities = msgspec.structs.replace(
@@ -170,17 +176,21 @@ class NativeModel(SpeechModel):
         self._voices.remove(name)
 
     def take_incidents(self) -> Mapping[str, int]:
-        """What happened since the last call: the guards' reasons, `retry`, and `no_graph`.
+        """What happened since the last call: the guards' reasons, `retry`, `no_graph` and
+        `page_evicted`.
 
-        That is a batch of chunks for which there was no graph: everybody's tokens wait while the
-        device is asked for each of its thousands of kernels.
-        """
+        `no_graph` is a batch of chunks for which there was no graph: everybody's tokens wait while
+        the device is asked for each of its thousands of kernels. `page_evicted` is a second of a
+        stream that the flow computes again, because others' had to be kept.
+        """  # noqa: D205
         with self._incidents_lock:
             incidents, self._incidents = self._incidents, Counter()
-            n_missed = self._engine.n_missed_flows
-            incidents["no_graph"] += n_missed - self._n_missed_told
-            self._n_missed_told = n_missed
-        return dict(+incidents)
+            totals = Counter(
+                no_graph=self._engine.n_missed_flows, page_evicted=self._engine.n_evicted_pages
+            )
+            incidents += totals - self._told
+            self._told = totals
+        return dict(incidents)
 
     def capacity(self) -> int:
         """As many streams as the device computes in real time, one at least, or all slots."""

@@ -15,6 +15,7 @@ Admission: TypeAlias = Literal["real_time", "slots"]
 """How many streams are taken at once: as many as the device computes in real time, or all slots."""
 
 LEAST_LENGTH = 256
+MOST_MEMORY_GIB = 1 << 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class NativeOptions:
     max_length: int = 4096
     graphs: bool = True
     admission: Admission | None = None
+    flow_memory_gib: float | None = None
 
     def check_values(self) -> None:
         """See that the options are in range.
@@ -42,6 +44,8 @@ class NativeOptions:
             raise ValueError(f"hops {self.hops!r}: one of {get_args(Hops)}")
         if self.admission not in {None, *get_args(Admission)}:
             raise ValueError(f"admission {self.admission!r}: one of {get_args(Admission)}")
+        if self.flow_memory_gib is not None and not 0 <= self.flow_memory_gib <= MOST_MEMORY_GIB:
+            raise ValueError(f"flow_memory_gib {self.flow_memory_gib}: 0 to {MOST_MEMORY_GIB}")
         if self.max_length < LEAST_LENGTH:
             raise ValueError(f"max_length {self.max_length}: at least {LEAST_LENGTH}")
 

@@ -13,6 +13,7 @@ from models.cosyvoice.features import TokenIds
 from models.cosyvoice.guards import AudioGuard, BadSegmentError, TokenGuard
 from models.native.flow.hops import ChunkGrid
 from models.native.flow.jobs import FlowJob
+from models.native.flow.memories import FlowMemory
 from models.native.flow.spec import FlowSpec
 from models.native.handle import SessionHandle
 from models.native.inbox import Begin
@@ -68,6 +69,7 @@ class Session:
         voice: on the device.
         spec: of the flow.
         vocoder: its state.
+        memory: what the flow keeps of it, if it does.
         sample_rate_hz: of its sound.
         now_s: the clock.
     """
@@ -81,6 +83,7 @@ class Session:
         voice: Voiceprint,
         spec: FlowSpec,
         vocoder: VocoderState,
+        memory: FlowMemory | None,
         sample_rate_hz: int,
         now_s: float,
     ) -> None:
@@ -92,6 +95,7 @@ class Session:
         self.flying = False
         """Its next chunk is being computed."""
         self._voice = voice
+        self._memory = memory
         self._lookahead = spec.lookahead_tokens
         self._grid = ChunkGrid(spec, len(voice.tokens))
         self._rate_hz = sample_rate_hz
@@ -210,13 +214,24 @@ class Session:
         """
         end = len(self._tokens) if final else self._n_sounded + n_tokens + self._lookahead
         tokens = np.array(self._tokens[:end], np.int32)
+        n_before = len(self._voice.tokens) + self._n_sounded
         return FlowJob(
             tokens=np.concatenate((self._voice.tokens, tokens)),
             prompt_mel=self._voice.mel,
             embedding=self._voice.embedding,
             first_new_frame=self._grid.first_frame(self._n_sounded),
             final=final,
+            memory=self._memory,
+            n_kept=n_before - self._n_again,
         )
+
+    @property
+    def _n_again(self) -> int:
+        """Tokens before the next chunk that are computed again with it."""
+        n_before = len(self._voice.tokens) + self._n_sounded
+        if self._memory is None:
+            return n_before
+        return n_before - self._memory.n_kept(self._grid.first_frame(self._n_sounded))
 
     def sounded(self, n_tokens: int, samples: Samples, now_s: float) -> None:
         """Deliver a chunk.
@@ -225,6 +240,8 @@ class Session:
             BadSegmentError: it is not to be played.
         """
         self._audio_guard.check(samples)
+        if self._memory is not None:
+            self._memory.keep()
         first = self._n_hops == 0
         self._n_hops += 1
         self._n_sounded += n_tokens
@@ -234,18 +251,28 @@ class Session:
         if len(samples):
             self.handle.put(samples)
 
+    def close(self) -> None:
+        """Give back what is kept of it."""
+        if self._lm is not None:
+            self._lm.close()
+        if self._memory is not None:
+            self._memory.close()
+
     # --- For the scheduler -----------------------------------------------------------------
 
     def view(self, now_s: float, policy: Policy) -> View:
-        """As the scheduler sees it."""
+        """As the scheduler sees it, and the flow, which forgets first who is due last."""
+        deadline_s = self._deadline_s(now_s, policy)
+        if self._memory is not None:
+            self._memory.needed_at_s = deadline_s
         return View(
             id=self.id,
             tenant=self.begin.tenant,
-            deadline_s=self._deadline_s(now_s, policy),
+            deadline_s=deadline_s,
             begun=self._n_hops > 0,
             n_ready=self._n_ready,
             first_hop_tokens=self._first_hop,
-            n_before=len(self._voice.tokens) + self._n_sounded,
+            n_before=self._n_again,
             decodable=self._lm is not None and self._lm.is_ready,
             ended=self._decoded,
             ready_since_s=self._ready_since_s,

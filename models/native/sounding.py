@@ -42,7 +42,7 @@ def batches(rows: Sequence[ChunkRow]) -> list[list[ChunkRow]]:
     """
     ranks = {id(row): rank for rank, row in enumerate(rows)}
     found: list[list[ChunkRow]] = []
-    for row in sorted(rows, key=lambda row: len(row.job.tokens)):
+    for row in sorted(rows, key=lambda row: row.job.n_computed):
         if found and _fits(row, found[-1]):
             found[-1].append(row)
         else:
@@ -51,9 +51,9 @@ def batches(rows: Sequence[ChunkRow]) -> list[list[ChunkRow]]:
 
 
 def _fits(row: ChunkRow, shorter: Sequence[ChunkRow]) -> bool:
-    n_tokens = len(row.job.tokens)
+    n_tokens = row.job.n_computed
     return (
-        n_tokens <= _MOST_PADDING * len(shorter[0].job.tokens)
+        n_tokens <= _MOST_PADDING * shorter[0].job.n_computed
         and (len(shorter) + 1) * n_tokens * 2 <= MOST_FRAMES
     )
 

@@ -15,8 +15,12 @@ from models.native.inbox import Begin
 from models.native.lm.engine import LmEngine
 from models.native.lm.model import load_lm
 from models.native.options import NativeOptions
+from models.native.room import flow_memory_bytes
 from models.native.session import Session, Voiceprint
 from models.native.vocoder.vocoder import Vocoder
+
+_PAGES_OF_SESSION = 90
+"""Of use at most: a page is a second, passages are shorter than a minute, prompts than 30 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,8 @@ class Stages:
                 torch.bfloat16 if options.bf16 else torch.float32,
                 final_policy=options.final_chunk,
                 graphs=graphs,
+                memory_bytes=flow_memory_bytes(options.flow_memory_gib, device),
+                most_pages=n_sessions * _PAGES_OF_SESSION,
             ),
             vocoder=Vocoder.open(checkpoint, device, graphs=graphs),
             graphs=graphs,
@@ -102,6 +108,7 @@ class Stages:
             voice=voice,
             spec=self.flow.spec,
             vocoder=vocoder,
+            memory=self.flow.remember(prompt.tokens, prompt.mel, prompt.embedding),
             sample_rate_hz=self.vocoder.spec.sample_rate_hz,
             now_s=now_s,
         )

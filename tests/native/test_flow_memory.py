@@ -573,7 +573,7 @@ def test_no_page_is_lost(stateless: Flow) -> None:
         held |= {page for pages in memories._prompts.values() for page in pages}
         assert pool.n_free == 13 - len(held)
         assert not any(other.pages or other.under_way for other in ended)
-    assert memories.n_evicted > 50
+    assert memories.n_evicted > 20
     for stream in (*streams, *ended):
         stream.close()
     while memories._forget_prompt():

@@ -5,6 +5,8 @@ A page has a number, and its place in every tensor of every store.
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
@@ -57,12 +59,9 @@ class PageStore:
         shape = (passes, depth, 2, heads, places, positions, head_size)
         # A head's keys lie side by side, from page to page too: where pages follow each other they
         # are read without being copied. Branches come one after the other.
-        self.keys = torch.empty(shape, dtype=dtype, device=device)
+        self.keys = _empty(shape, dtype, device)
         """(passes, layers, 2, heads, branches * pages, positions, head_size), keys and values."""
-        self.tails = [
-            torch.empty((passes, places, *tail), dtype=dtype, device=device)
-            for tail in layout.tails
-        ]
+        self.tails = [_empty((passes, places, *tail), dtype, device) for tail in layout.tails]
         """For each convolution (passes, branches * pages, n, channels)."""
         for place in range(BLANK, places, self.n_pages):
             if blank:
@@ -79,6 +78,20 @@ class PageStore:
     def places(self, pages: torch.Tensor) -> torch.Tensor:
         """(jobs, n) numbers of pages to (branches * jobs, n) places in the tensors."""
         return torch.cat([pages + branch * self.n_pages for branch in range(self.branches)])
+
+
+def _empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """A tensor that on a CPU takes memory as it is written to.
+
+    Not in huge pages of the operating system: one holds pieces of all of ours, so all would be
+    there with the first.
+    """
+    size = math.prod(shape)
+    if device.type != "cpu" or not size or not hasattr(mmap, "MADV_NOHUGEPAGE"):
+        return torch.empty(shape, dtype=dtype, device=device)
+    memory = mmap.mmap(-1, size * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)
 
 
 class PagePool:
