@@ -254,6 +254,7 @@ def test_a_models_engine_goes_before_the_setting(settings: Settings) -> None:
         ({"engine": "native", "max_length": 10}, "at least 256"),
         ({"engine": "native", "final_chunk": "last"}, "final_chunk"),
         ({"engine": "native", "hops": 3}, "hops"),
+        ({"engine": "native", "admission": "all"}, "admission"),
         ({"engine": "native", "device": "tpu"}, "'tpu'"),
     ],
 )

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from models.native.scheduler.ahead import pause_of, resumes_at_s, token_lead_s
+from models.native.scheduler.capacity import first_chunk_s
 from models.native.scheduler.hops import next_chunk
 from models.native.scheduler.views import (
     GRID_TOKENS,
@@ -175,8 +176,14 @@ class _Planner:
         return batch
 
     def _most_easy_s(self, batch: Sequence[Chunk]) -> float:
-        """How long a batch may become by what is in no hurry, which others would wait for."""
-        return min(self._spare_s, self._policy.first_audio_s) if batch else self._spare_s
+        """How long a batch may become by what is in no hurry, which others would wait for.
+
+        A first chunk may become late by as much as is wanted, or as it takes alone.
+        """
+        if not batch:
+            return self._spare_s
+        alone_s = first_chunk_s(self._costs, self._policy, 1, 0)
+        return min(self._spare_s, max(self._policy.first_audio_s, alone_s))
 
     def _may_wait(self, ordered: Sequence[Session]) -> bool:
         """A batch in no hurry waits a moment for company."""
