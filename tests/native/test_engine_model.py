@@ -231,5 +231,6 @@ def test_what_it_holds_is_told_and_nothing_is_left_of_a_stream(as_cosyvoice: Nat
     assert len(speak(as_cosyvoice, TEXT))
     after = as_cosyvoice.holdings()
     assert (during["sessions"], after["sessions"], after["lm_slots"]) == (1, 0, 0)
+    assert during["flow_pages"] + during["flow_pages_kept"] > 0
     assert after["flow_pages"] == 0
-    assert after["flow_pages_kept"] == during["flow_pages_kept"]
+    assert after["flow_pages_kept"] >= during["flow_pages_kept"]
