@@ -32,13 +32,16 @@ class Look:
 class Growth(msgspec.Struct, frozen=True, kw_only=True):
     """How much there was of something."""
 
-    first: float
-    """On average, in the first quarter of the time."""
-    last: float
-    """In the last quarter."""
+    quarters: tuple[float, ...]
+    """On average, in each quarter of the time: what still grows in the last two goes on growing."""
     most: float
     end: float
     """When all sessions had ended."""
+
+    @property
+    def growth(self) -> float:
+        """From the first quarter to the last."""
+        return self.quarters[-1] - self.quarters[0]
 
 
 class Soak(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,19 +111,17 @@ async def look_when_idle(process: MeasuredProcess, patience_s: float = _IDLE_PAT
 
 
 def soak_figures(looks: Sequence[Look], end: Look) -> Soak:
-    """Compare the first quarter with the last.
+    """Compare the quarters of the time.
 
     Args:
         looks: while sessions came and went.
         end: when all had ended.
     """
-    quarter = max(1, len(looks) // _QUARTERS)
     names = dict.fromkeys(name for seen in (*looks, end) for name in seen.values)
     return Soak(
         things={
             name: Growth(
-                first=_mean(looks[:quarter], name),
-                last=_mean(looks[-quarter:], name),
+                quarters=tuple(_mean(some, name) for some in _quarters(looks)),
                 most=max(seen.values.get(name, 0.0) for seen in (*looks, end)),
                 end=end.values.get(name, 0.0),
             )
@@ -131,12 +132,19 @@ def soak_figures(looks: Sequence[Look], end: Look) -> Soak:
 
 def lines(soak: Soak) -> Iterator[str]:
     """Markdown."""
-    yield "| | first quarter | last quarter | growth | at most | at the end |"
-    yield "|---|---|---|---|---|---|"
-    for name, growth in soak.things.items():
-        cells = (growth.first, growth.last, growth.most, growth.end)
-        first, last, most, end = (f"{value:.1f}" for value in cells)
-        yield f"| {name} | {first} | {last} | {growth.last - growth.first:+.1f} | {most} | {end} |"
+    yield "| | first quarter | second | third | last | growth | at most | at the end |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for name, thing in soak.things.items():
+        quarters = [f"{value:.1f}" for value in thing.quarters]
+        cells = (name, *quarters, f"{thing.growth:+.1f}", f"{thing.most:.1f}", f"{thing.end:.1f}")
+        yield f"| {' | '.join(cells)} |"
+
+
+def _quarters(looks: Sequence[Look]) -> Iterator[Sequence[Look]]:
+    size = len(looks) / _QUARTERS
+    for number in range(_QUARTERS):
+        begin = int(number * size)
+        yield looks[begin : max(begin + 1, int((number + 1) * size))]
 
 
 def _mean(looks: Sequence[Look], name: str) -> float:

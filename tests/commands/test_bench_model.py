@@ -264,12 +264,14 @@ def _looks(**values: list[float]) -> list[Look]:
     ]
 
 
-def test_the_first_quarter_is_compared_with_the_last() -> None:
+def test_the_quarters_of_the_time_are_compared() -> None:
     looks = _looks(memory=[100.0, 102.0, 110.0, 120.0, 118.0, 112.0, 106.0, 108.0])
     found = soak_figures(looks, Look(9.0, {"memory": 104.0}))
-    growth = found.things["memory"]
-    assert (growth.first, growth.last, growth.most, growth.end) == (101.0, 107.0, 120.0, 104.0)
-    assert "| memory | 101.0 | 107.0 | +6.0 | 120.0 | 104.0 |" in list(soak.lines(found))
+    memory = found.things["memory"]
+    assert memory.quarters == (101.0, 115.0, 115.0, 107.0)
+    assert (memory.growth, memory.most, memory.end) == (6.0, 120.0, 104.0)
+    row = "| memory | 101.0 | 115.0 | 115.0 | 107.0 | +6.0 | 120.0 | 104.0 |"
+    assert row in list(soak.lines(found))
     assert found.left == {}
 
 
