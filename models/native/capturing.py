@@ -14,8 +14,8 @@ import torch
 
 from models.native.device.graphs import ROW_SIZES, Graphs
 from models.native.flow.flow import Flow
-from models.native.flow.jobs import FRAME_TIERS, FlowJob
-from models.native.flow.spec import MEL_BANDS
+from models.native.flow.jobs import FRAME_TIERS
+from models.native.flow.kept_jobs import PAGE_TIERS
 from models.native.lm.engine import LmEngine
 from models.native.scheduler.views import GRID_TOKENS, HOPS_TOKENS
 from models.native.sounding import MOST_FRAMES
@@ -24,6 +24,10 @@ from models.native.vocoder.vocoder import Vocoder
 
 _LONGEST_FRAMES = 1600
 """Of prompt and speech, 32 s; sentences are shorter."""
+_LONGEST_TOKENS = 800
+"""The same."""
+_MOST_HOPS = 4
+"""Chunks of the grid that a hop has; what has more reads a prompt."""
 _FIRST_ROWS = 4
 """First chunks seldom come together, and have many lengths."""
 
@@ -75,19 +79,26 @@ def capture(lm: LmEngine, flow: Flow, vocoder: Vocoder, graphs: Graphs) -> Captu
 
 def _rehearse_flow(flow: Flow, graphs: Graphs, n_sessions: int) -> None:
     """The smallest batches first: the larger one is, the less it matters how it is asked for."""
+    if flow.n_pages:
+        _rehearse_kept_flow(flow, graphs, n_sessions)
     tiers = [tier for tier in FRAME_TIERS if tier <= _LONGEST_FRAMES]
     sizes = itertools.product(_row_sizes(graphs, n_sessions), tiers)
     for n_rows, n_frames in sorted(sizes, key=math.prod):
         if n_rows * n_frames > MOST_FRAMES:
             break
-        job = FlowJob(
-            tokens=np.zeros(n_frames // flow.spec.frames_per_token, np.int32),
-            prompt_mel=torch.zeros((0, MEL_BANDS), device=flow.device),
-            embedding=torch.ones(flow.spec.speaker_size, device=flow.device),
-            first_new_frame=0,
-            final=True,
-        )
-        _as_far_as_memory_goes(graphs, functools.partial(flow.launch, [job] * n_rows))
+        n_tokens = n_frames // flow.spec.frames_per_token
+        _as_far_as_memory_goes(graphs, functools.partial(flow.rehearse, n_rows, n_tokens))
+
+
+def _rehearse_kept_flow(flow: Flow, graphs: Graphs, n_sessions: int) -> None:
+    """Hops behind prompts and speech of any length, and prompts of which nothing is kept yet."""
+    pages = [tier for tier in PAGE_TIERS if tier * flow.spec.chunk_tokens <= _LONGEST_TOKENS]
+    sizes = itertools.product(_row_sizes(graphs, n_sessions), pages[1:], pages)
+    for n_rows, n_chunks, n_pages in sorted(sizes, key=lambda size: (size[0] * size[1], size[2])):
+        if n_chunks <= _MOST_HOPS or not n_pages:
+            n_tokens = n_chunks * flow.spec.chunk_tokens
+            one = functools.partial(flow.rehearse, n_rows, n_tokens, n_pages)
+            _as_far_as_memory_goes(graphs, one)
 
 
 def _rehearse_vocoder(vocoder: Vocoder, graphs: Graphs, n_sessions: int, ratio: int) -> None:

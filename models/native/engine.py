@@ -115,7 +115,8 @@ class Engine:
     @property
     def n_missed_flows(self) -> int:
         """Batches of chunks whose shape has not been captured, so decoding had to wait for them."""
-        return self._stages.graphs.n_missed("flow")
+        graphs = self._stages.graphs
+        return graphs.n_missed("flow") + graphs.n_missed("kept flow")
 
     @property
     def n_stream_pages(self) -> int:

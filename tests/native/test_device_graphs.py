@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -214,9 +215,10 @@ def flow_directory(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -
     return with_flow(checkpoint, tmp_path_factory.mktemp("graphs") / "flow", state)
 
 
-def opened_flow(directory: Path, graphs: Graphs | None = None) -> Flow:
+def opened_flow(directory: Path, graphs: Graphs | None = None, **options: Any) -> Flow:
     """Which takes two steps of ten, so that there is less to capture."""
-    flow = Flow.open(Checkpoint.open(directory), frame_tiers=(100,), graphs=graphs)
+    options = {"frame_tiers": (100,), **options}
+    flow = Flow.open(Checkpoint.open(directory), graphs=graphs, **options)
     flow.solver._steps = flow.solver._steps[:2]
     return flow
 
@@ -251,11 +253,40 @@ def test_rows_that_pad_a_batch_change_nothing(flow_directory: Path) -> None:
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_the_flow_by_graphs_goes_on_from_what_is_kept(flow_directory: Path) -> None:
+    lane = TracingLane()
+    graphs = Graphs(lane)
+    flow = opened_flow(flow_directory, graphs, memory_bytes=1 << 30, most_pages=8, together=True)
+    plain = opened_flow(flow_directory)
+    with graphs.capturing():
+        flow.rehearse(1, 25, n_pages=1)
+    for seed in (1, 2):
+        first, second = job(0, 28, seed=seed), job(0, 53, done=25, seed=seed)
+        memory = flow.remember(first.tokens[:0], first.prompt_mel.numpy(), first.embedding.numpy())
+        flow.run([replace(first, memory=memory)])
+        (found,) = flow.run([replace(second, memory=memory)])
+        torch.testing.assert_close(found, plain.run([second])[0], atol=1e-4, rtol=1e-4)
+    assert lane.n_replays == 2
+    assert graphs.n_eager == {"kept flow": 2}  # the first chunks
+
+
 def test_the_flow_makes_nothing_on_the_host(flow_directory: Path) -> None:
-    flow = Flow.open(Checkpoint.open(flow_directory), "meta")
-    batch = flow._packer.pack([job(12, 30, done=20), job(27, 13, final=True)])
-    with on_device():
-        assert flow.compute(batch).shape == (2, 80, 80)
+    options = {"memory_bytes": 1 << 30, "most_pages": 8}
+    flow = Flow.open(Checkpoint.open(flow_directory), "meta", **options)
+    calls: list[tuple[Any, Tensors]] = []
+
+    def run(unit: str, key: Any, function: Any, inputs: Tensors) -> Tensors:
+        calls.append((function, inputs))
+        found: Tensors = function(*inputs)
+        return found
+
+    flow._graphs.run = run  # type: ignore[method-assign]
+    flow.rehearse(2, 40)
+    flow.rehearse(2, 25, n_pages=3)
+    for function, inputs in calls:
+        with on_device():
+            function(*inputs)
+    assert len(calls) == 2
 
 
 # --- The vocoder -------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from models.cosyvoice.checkpoint import Checkpoint
@@ -23,7 +24,7 @@ from models.native.flow.memories import FlowMemory
 from models.native.flow.noise import noise_table
 from models.native.flow.past import NoPast
 from models.native.flow.solver import Solver
-from models.native.flow.spec import FlowSpec
+from models.native.flow.spec import MEL_BANDS, FlowSpec
 from models.native.weights import fill, read_tensors
 
 _ESTIMATOR = "decoder.estimator."
@@ -213,6 +214,28 @@ class Flow:
         for memory in _memories(jobs):
             memory.keep()
         return mels.new
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def rehearse(self, n_rows: int, n_tokens: int, n_pages: int | None = None) -> None:
+        """Compute a batch of a size, of nobody, so that it can be captured.
+
+        Args:
+            n_rows: jobs.
+            n_tokens: of each, that become frames.
+            n_pages: go on from so many; None for a batch without memories.
+        """
+        n_before = (n_pages or 0) * self.spec.chunk_tokens
+        job = FlowJob(
+            tokens=np.zeros(n_before + n_tokens, np.int32),
+            prompt_mel=torch.zeros((0, MEL_BANDS), device=self.device),
+            embedding=torch.ones(self.spec.speaker_size, device=self.device),
+            first_new_frame=n_before * self.spec.frames_per_token,
+            final=True,
+        )
+        if n_pages is None:
+            self._without_pages([job] * n_rows)
+        elif self._kept is not None:
+            self._kept.rehearse(job, n_rows, n_pages)
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def launch(self, jobs: Sequence[FlowJob]) -> Mels:

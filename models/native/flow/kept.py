@@ -13,7 +13,7 @@ from models.native.flow.kept_jobs import PAGE_TIERS, KeptBatch, KeptJob, KeptPac
 from models.native.flow.kept_past import KeptPast, KeptPastOfEach, Placement, Places
 from models.native.flow.masks import attention_bias
 from models.native.flow.memories import FlowMemory, Memories
-from models.native.flow.pages import PagePool, PageStore
+from models.native.flow.pages import BLANK, PagePool, PageStore
 from models.native.flow.past import Layout, Recorder
 from models.native.flow.solver import Solver
 from models.native.flow.spec import ESTIMATOR_INPUTS, MEL_BANDS, NOISE_FRAMES, STEPS, FlowSpec
@@ -100,6 +100,18 @@ class KeptFlow:
             mel[job.job.first_new_frame - job.first * self._ratio : job.n_new * self._ratio].T
             for mel, job in zip(mels[: len(jobs)], jobs, strict=True)
         ]
+
+    def rehearse(self, job: FlowJob, n_rows: int, n_pages: int) -> None:
+        """Compute a batch of a size, and keep nothing of it.
+
+        Args:
+            job: whose first tokens stand for what is kept.
+            n_rows: so often.
+            n_pages: that are kept, of nobody.
+        """
+        placement = Placement([BLANK] * n_pages, ())
+        first = n_pages * self._spec.chunk_tokens
+        self.compute([KeptJob(job, len(job.tokens), first, placement)] * n_rows)
 
     @property
     def _ratio(self) -> int:
