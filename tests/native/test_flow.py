@@ -242,3 +242,16 @@ def test_benchmark(
     lines = capsys.readouterr().out.splitlines()
     assert "50 frames, 20 tokens new" in lines[0]
     assert [line.split("|")[1].strip() for line in lines[4:]] == ["1", "2"]
+
+
+def test_benchmark_of_what_is_kept(
+    directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["benchmark", str(directory), "--device", "cpu", "--jobs", "--streams", "1", "2"]
+    arguments += ["--prompt", "30", "--hop", "25", "--chunks", "2", "--memory-gib", "0.01"]
+    monkeypatch.setattr("sys.argv", arguments)
+    benchmark()
+    lines = [line.split("|") for line in capsys.readouterr().out.splitlines()[5:]]
+    told = [(line[1].strip(), line[2].strip()) for line in lines]
+    chunks = ["1, new voice", "2", "1, known voice"]
+    assert told == [(count, chunk) for count in "12" for chunk in chunks]

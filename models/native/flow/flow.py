@@ -161,6 +161,11 @@ class Flow:
         return self._kept.memories.pool.n_pages if self._kept else 0
 
     @property
+    def page_bytes(self) -> int:
+        """Of a page; 0 if there are none."""
+        return self._kept.page_bytes if self._kept else 0
+
+    @property
     def n_free_pages(self) -> int:
         """Pages in which nothing is kept."""
         return self._kept.memories.pool.n_free if self._kept else 0

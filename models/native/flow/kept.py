@@ -59,6 +59,11 @@ class KeptFlow:
             spec, encoder, solver, n_pages, noise.device, together=together
         )
 
+    @property
+    def page_bytes(self) -> int:
+        """What a page takes."""
+        return sum(store.page_bytes for store in (self._store, *self._encoder_stores))
+
     def reserve(
         self, job: FlowJob, n_tokens: int, in_use: Collection[FlowMemory]
     ) -> KeptJob | None:
