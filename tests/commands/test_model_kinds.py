@@ -222,13 +222,13 @@ def test_the_native_engine_needs_no_official_package(
 ) -> None:
     (settings.data_path / "cosyvoice").rename(settings.data_path / "elsewhere")
     chosen = settings.model_copy(update={"cosyvoice_engine": setting})
-    spec = _spec(chosen, "cosyvoice2", options={**(options or {}), "bf16": True, "slots": 8})
+    own = {"bf16": True, "slots": 8, "flow_memory_gib": 4}
+    spec = _spec(chosen, "cosyvoice2", options={**(options or {}), **own})
     assert spec.factory == NATIVE_FACTORY
     assert spec.options == {
         "name": "m",
         "directory": str(settings.data_path / "models/cosyvoice2"),
-        "bf16": True,
-        "slots": 8,
+        **own,
     }
     assert spec.interpreter == str(settings.data_path / "environments/cosyvoice/bin/python")
     assert spec.info is not None
@@ -255,6 +255,7 @@ def test_a_models_engine_goes_before_the_setting(settings: Settings) -> None:
         ({"engine": "native", "final_chunk": "last"}, "final_chunk"),
         ({"engine": "native", "hops": 3}, "hops"),
         ({"engine": "native", "admission": "all"}, "admission"),
+        ({"engine": "native", "flow_memory_gib": -1}, "flow_memory_gib"),
         ({"engine": "native", "device": "tpu"}, "'tpu'"),
     ],
 )
