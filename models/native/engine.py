@@ -369,6 +369,7 @@ class Engine:
                 else:
                     self._deliver(row, samples)
             self._measure(flight)
+            self._hand_out_slots()
 
     def _measure(self, flight: Flight) -> None:
         n_new = sum(row.n_tokens for row in flight.rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy.typing as npt
@@ -80,6 +81,7 @@ class ManualLane(HostLane):
         self.flying = threading.Event()
         """Something has been begun and not been released."""
         self.n_marks = 0
+        self._n_done = 0
         self._changed = threading.Condition()
         self._is_held = False
         self._error: Exception | None = None
@@ -88,53 +90,63 @@ class ManualLane(HostLane):
         """What is begun from now on stays under way."""
         self._is_held = True
 
-    def land(self, error: Exception | None = None) -> None:
-        """Everything is done, or nothing will ever be."""
+    def land(self, error: Exception | None = None, *, hold: bool = False) -> None:
+        """Everything so far is done, or nothing will ever be.
+
+        Args:
+            error: why not.
+            hold: what follows stays under way.
+        """
         with self._changed:
-            self._is_held = False
+            self._is_held = hold
+            self._n_done = self.n_marks
             self._error = error
             self.flying.clear()
             self._changed.notify_all()
 
     def mark(self) -> Mark:
-        self.n_marks += 1
-        if self._is_held:
-            self.flying.set()
-        return _ManualMark(self)
+        with self._changed:
+            self.n_marks += 1
+            if self._is_held:
+                self.flying.set()
+            return _ManualMark(self, self.n_marks)
 
     def fetch(self, values: torch.Tensor) -> Fetched:
-        return _ManualFetched(self, values)
+        return _ManualFetched(values, self.is_done, self.n_marks)
 
-    def is_done(self) -> bool:
+    def is_done(self, number: int) -> bool:
+        """Whether work up to a mark is."""
         if self._error is not None:
             raise self._error
-        return not self._is_held
+        return number <= self._n_done or not self._is_held
 
-    def wait(self) -> None:
+    def wait(self, number: int) -> None:
+        """Until it is."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_held)
-        self.is_done()
+            self._changed.wait_for(lambda: self.is_done(number))
 
 
 class _ManualMark(Mark):
-    def __init__(self, lane: ManualLane) -> None:
+    def __init__(self, lane: ManualLane, number: int) -> None:
         self._lane = lane
+        self._number = number
 
     def reached(self) -> bool:
-        return self._lane.is_done()
+        return self._lane.is_done(self._number)
 
     def wait(self) -> None:
-        self._lane.wait()
+        self._lane.wait(self._number)
 
     def seconds_since(self, earlier: Self) -> float:
-        return 0.01
+        return 0.01 * (self._number - earlier._number)
 
 
 class _ManualFetched(HostFetched):
-    def __init__(self, lane: ManualLane, values: torch.Tensor) -> None:
+    def __init__(self, values: torch.Tensor, is_done: Callable[[int], bool], number: int) -> None:
         super().__init__(values)
-        self._lane = lane
+        self._is_done = is_done
+        self._number = number
 
     def take(self) -> npt.NDArray[Any]:
-        assert self._lane.is_done(), "the samples were waited for"
+        assert self._is_done(self._number), "the samples were waited for"
         return super().take()

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 from fake_lanes import CPU, CapturingLane, ManualLane
+from lm_cases import prompt
 from spoken import LONG, TEXT, VOICE, Watch, open_stream, opened, speak, tiny_checkpoint
 
 from models.base import ModelError, Samples
+from models.cosyvoice.guards import BadSegmentError
 from models.native import capturing, stages
 from models.native.device.graphs import ROW_SIZES
 from models.native.device.lane import HostLane, Lane
@@ -22,7 +24,9 @@ from models.native.flow import flow
 from models.native.flow.flow import Mels
 from models.native.model import NativeModel
 from models.native.scheduler.planning import plan
-from models.native.scheduler.views import Costs, Session
+from models.native.scheduler.views import Costs
+from models.native.scheduler.views import Session as View
+from models.native.session import Session
 
 WAIT_S = 60
 
@@ -57,7 +61,11 @@ class Speaking:
     """A text that is spoken in a thread of its own, from when a chunk of it is in the air."""
 
     def __init__(
-        self, model: NativeModel, lane: ManualLane, text: str = LONG, seed: int = 1
+        self,
+        model: NativeModel,
+        lane: ManualLane,
+        text: str = LONG,
+        seed: int = 1,
     ) -> None:
         self.chunks: list[Samples] = []
         self.error: Exception | None = None
@@ -69,7 +77,8 @@ class Speaking:
 
     def _run(self) -> None:
         try:
-            self.chunks += [chunk.samples for chunk in self.stream]
+            for chunk in self.stream:
+                self.chunks.append(chunk.samples)
         except ModelError as error:
             self.error = error
 
@@ -94,6 +103,23 @@ def ticks(model: NativeModel, monkeypatch: pytest.MonkeyPatch, n: int) -> thread
 
     monkeypatch.setattr(lm, "tick", tick)
     return happened
+
+
+def asleep(
+    model: NativeModel, lane: ManualLane, monkeypatch: pytest.MonkeyPatch
+) -> threading.Event:
+    """Set when the engine has nothing to do but to wait for what flies."""
+    sleeps = threading.Event()
+    turn = model._engine._turn
+
+    def watched() -> float | None:
+        timeout_s = turn()
+        if timeout_s is None and lane.flying.is_set():
+            sleeps.set()
+        return timeout_s
+
+    monkeypatch.setattr(model._engine, "_turn", watched)
+    return sleeps
 
 
 def test_tokens_go_on_while_a_chunk_flies(
@@ -133,16 +159,7 @@ def test_one_batch_flies_at_a_time(
 def test_the_engine_sleeps_while_all_it_has_flies_and_is_woken_by_the_landing(
     model: NativeModel, lane: ManualLane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sleeps = threading.Event()
-    turn = model._engine._turn
-
-    def watched() -> float | None:
-        timeout_s = turn()
-        if timeout_s is None and lane.flying.is_set():
-            sleeps.set()
-        return timeout_s
-
-    monkeypatch.setattr(model._engine, "_turn", watched)
+    sleeps = asleep(model, lane, monkeypatch)
     # Both have all their tokens soon, and one of them a chunk that may not be begun.
     both = [Speaking(model, lane, TEXT * 2, seed=seed) for seed in (1, 2)]
     assert sleeps.wait(WAIT_S)
@@ -231,12 +248,39 @@ def test_whose_flow_left_the_numbers_is_found_when_it_lands(
     assert model.take_incidents() == {"nan": 2, "retry": 1}
 
 
+def test_the_slot_of_whoever_fails_in_flight_goes_to_the_next(
+    model: NativeModel, lane: ManualLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nothing else happens then."""
+    lm = model._engine._stages.lm
+    while lm.n_free_slots > 1:
+        lm.open(prompt(3), seed=0)
+    sounded = Session.sounded
+
+    def fail_once_heard(session: Session, *rest: Any) -> None:
+        if session._n_hops and session.id == 1:
+            raise BadSegmentError("nan")
+        sounded(session, *rest)
+
+    monkeypatch.setattr(Session, "sounded", fail_once_heard)
+    # So long a text that its tokens stand still before it ends.
+    first = Speaking(model, lane, LONG * 20, seed=1)
+    second = Speaking(model, lane, TEXT, seed=2)
+    lane.land(hold=True)
+    assert lane.flying.wait(WAIT_S)  # the second chunk of the first
+    assert asleep(model, lane, monkeypatch).wait(WAIT_S)
+    lane.land()
+    assert len(first.end())
+    assert first.error is not None
+    assert len(second.end())
+
+
 # --- The plan ----------------------------------------------------------------------------------
 
 COSTS = Costs(step_s=0.001, step_row_s=0.0, batch_s=0.01, token_s=0.001)
 
 
-def seen(number: int, **more: Any) -> Session:
+def seen(number: int, **more: Any) -> View:
     fields: dict[str, Any] = {
         "tenant": "",
         "deadline_s": 10.0,
@@ -246,7 +290,7 @@ def seen(number: int, **more: Any) -> Session:
         "ended": False,
         "credit_s": 1e6,
     }
-    return Session(id=number, **{**fields, **more})
+    return View(id=number, **{**fields, **more})
 
 
 def test_who_flies_gets_tokens_and_no_next_chunk() -> None:
