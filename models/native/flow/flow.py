@@ -15,10 +15,9 @@ from models.native.device.cuda import open_lane
 from models.native.device.graphs import Graphs
 from models.native.flow.encoder import TokenEncoder
 from models.native.flow.errors import NotFiniteError
-from models.native.flow.jobs import FRAME_TIERS, Batch, FinalPolicy, FlowJob, Packer
+from models.native.flow.jobs import FRAME_TIERS, Batch, FinalPolicy, FlowJob, Packer, memories_of
 from models.native.flow.kept import KeptFlow, page_bytes
-from models.native.flow.kept_jobs import KeptJob
-from models.native.flow.layers import settle
+from models.native.flow.layers import own, settle
 from models.native.flow.masks import attention_bias
 from models.native.flow.memories import FlowMemory
 from models.native.flow.noise import noise_table
@@ -138,7 +137,7 @@ class Flow:
             solver.settle(estimator_dtype)
             for module in (encoder, solver):
                 module.eval().requires_grad_(requires_grad=False)
-                _own(module, device)
+                own(module, device)
         n_pages = memory_bytes // page_bytes(spec, encoder, solver) if memory_bytes else 0
         return cls(
             spec,
@@ -216,7 +215,7 @@ class Flow:
             bad = [i for i, finite in enumerate(mels.finite.tolist()) if not finite]
             if bad:
                 raise NotFiniteError("the flow left the range of its numbers", bad)
-        for memory in _memories(jobs):
+        for memory in memories_of(jobs):
             memory.keep()
         return mels.new
 
@@ -253,7 +252,7 @@ class Flow:
             FlowJobError: as `run`.
         """
         self._packer.check(jobs)
-        kept = self._with_pages(jobs)
+        kept = self._kept.reserve(jobs, self._packer) if self._kept else {}
         rest = [number for number in range(len(jobs)) if number not in kept]
         found: dict[int, torch.Tensor] = {}
         try:
@@ -262,29 +261,13 @@ class Flow:
             if rest:
                 found.update(zip(rest, self._without_pages([jobs[i] for i in rest]), strict=True))
         except BaseException:
-            for memory in _memories(jobs):
+            for memory in memories_of(jobs):
                 memory.forget()
             raise
         new = [found[number] for number in range(len(jobs))]
         if self.solver.dtype == torch.float32:
             return Mels(new, None)
         return Mels(new, torch.stack([torch.isfinite(mel).all() for mel in new]))
-
-    def _with_pages(self, jobs: Sequence[FlowJob]) -> dict[int, KeptJob]:
-        """Those that go on from what is kept, or leave something behind."""
-        if self._kept is None:
-            return {}
-        in_use = _memories(jobs)
-        if len({id(memory) for memory in in_use}) < len(in_use):
-            raise ValueError("two jobs of one stream")
-        for memory in in_use:
-            memory.forget()
-        found = {}
-        for number, job in enumerate(jobs):
-            if not self._packer.sees_all(job):
-                one = self._kept.reserve(job, self._packer.tokens(job), in_use)
-                found.update({number: one} if one is not None else {})
-        return found
 
     def _without_pages(self, jobs: Sequence[FlowJob]) -> list[torch.Tensor]:
         (mels,) = self._graphs.run("flow", None, self._compute, self._packer.pack(jobs))
@@ -334,20 +317,3 @@ class Flow:
         lengths, full = rate * lengths.repeat(branches), full.repeat(branches).bool()
         bias = attention_bias(lengths, full, rate * time, chunk, dtype)
         return NoPast(rate * time, bias, bias.device)
-
-
-def _memories(jobs: Sequence[FlowJob]) -> list[FlowMemory]:
-    return [job.memory for job in jobs if job.memory is not None]
-
-
-def _own(module: torch.nn.Module, device: torch.device) -> None:
-    """Move a module, its weights laid out without gaps and no longer a part of the file.
-
-    Weights that stay mapped would be read again page by page whenever memory was short.
-    """
-    for part in module.modules():
-        for name, parameter in part.named_parameters(recurse=False):
-            weight = parameter.detach().to(device).clone(memory_format=torch.contiguous_format)
-            setattr(part, name, torch.nn.Parameter(weight, requires_grad=False))
-        for name, buffer in part.named_buffers(recurse=False):
-            setattr(part, name, buffer.to(device))

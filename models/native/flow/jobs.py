@@ -57,6 +57,11 @@ class FlowJob:
         return len(self.tokens) - self.n_kept
 
 
+def memories_of(jobs: Sequence[FlowJob]) -> list[FlowMemory]:
+    """Of those that have one."""
+    return [job.memory for job in jobs if job.memory is not None]
+
+
 class Batch(NamedTuple):
     """Jobs side by side, padded at their ends. All tensors are on the flow's device."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from models.native.device.graphs import Graphs
 from models.native.flow.encoder import TokenEncoder
-from models.native.flow.jobs import FlowJob
+from models.native.flow.jobs import FlowJob, Packer, memories_of
 from models.native.flow.kept_jobs import PAGE_TIERS, KeptBatch, KeptJob, KeptPacker
 from models.native.flow.kept_past import KeptPast, KeptPastOfEach, Placement, Places
 from models.native.flow.masks import attention_bias
@@ -64,22 +64,31 @@ class KeptFlow:
         """What a page takes."""
         return sum(store.page_bytes for store in (self._store, *self._encoder_stores))
 
-    def reserve(
-        self, job: FlowJob, n_tokens: int, in_use: Collection[FlowMemory]
-    ) -> KeptJob | None:
-        """See what a job can go on from, and find pages for what it computes.
+    def reserve(self, jobs: Sequence[FlowJob], packer: Packer) -> dict[int, KeptJob]:
+        """See what jobs can go on from, and find pages for what they compute.
 
         Args:
-            job: that sees no more than its streams' other jobs do.
-            n_tokens: that are frames afterwards.
-            in_use: see `Memories.reserve`.
+            jobs: of different streams.
+            packer: that knows how long they are, and what they see.
 
         Returns:
-            None if it has nothing to go on from, and leaves nothing behind.
+            By index, those that go on from something, or leave something behind.
         """
-        memory = job.memory
-        if memory is None or memory.is_closed:
-            return None
+        in_use = memories_of(jobs)
+        if len({id(memory) for memory in in_use}) < len(in_use):
+            raise ValueError("two jobs of one stream")
+        for memory in in_use:
+            memory.forget()
+        found = {}
+        for number, job in enumerate(jobs):
+            if job.memory is not None and not job.memory.is_closed and not packer.sees_all(job):
+                one = self._reserve(job, job.memory, packer.tokens(job), in_use)
+                found.update({number: one} if one is not None else {})
+        return found
+
+    def _reserve(
+        self, job: FlowJob, memory: FlowMemory, n_tokens: int, in_use: Sequence[FlowMemory]
+    ) -> KeptJob | None:
         chunk = self._spec.chunk_tokens
         n_before = memory.n_pages_before(job.first_new_frame)
         # Of a stream that ends, only the prompt will be of use.

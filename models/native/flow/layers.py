@@ -124,3 +124,16 @@ def sinusoids(times: torch.Tensor, size: int) -> torch.Tensor:
     rates = torch.exp(torch.arange(half, device=times.device).float() * -step)
     angles = 1000 * times[:, None] * rates[None]
     return torch.cat((angles.sin(), angles.cos()), dim=-1)
+
+
+def own(module: torch.nn.Module, device: torch.device) -> None:
+    """Move a module, its weights laid out without gaps and no longer a part of the file.
+
+    Weights that stay mapped would be read again page by page whenever memory was short.
+    """
+    for part in module.modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            weight = parameter.detach().to(device).clone(memory_format=torch.contiguous_format)
+            setattr(part, name, torch.nn.Parameter(weight, requires_grad=False))
+        for name, buffer in part.named_buffers(recurse=False):
+            setattr(part, name, buffer.to(device))
