@@ -227,12 +227,12 @@ IDLE = {"idle_unload_s": 0.1}
 async def test_an_idle_model_is_unloaded_and_comes_back(make_bench, studio):
     bench = await make_bench(studio.spec(workers=2, **IDLE))
     for _ in range(2):
-        bench.seen.lives.clear()
         np.testing.assert_array_equal(await bench.say("next"), sine_samples(4))
         await eventually(lambda: states(bench) == ["unloaded", "unloaded"])
         # One worker may have spoken and idled before the other has started.
         assert bench.seen.lives[0] == "started"
         assert bench.seen.lives[-1] == "unloaded"
+        bench.seen.lives.clear()
         assert bench.pool.ready
         assert "sine" in bench.pool.models
     await bench.pool.wait_ready(0.0)
