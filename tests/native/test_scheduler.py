@@ -15,6 +15,7 @@ from models.native.scheduler.views import TOKEN_S, Chunk, Costs, Pause, Plan, Po
 
 COSTS = Costs(step_s=0.004, step_row_s=0.0002, batch_s=0.008, token_s=0.0012, before_token_s=0.0001)
 """A device that is full with some 14 streams."""
+BESIDE = replace(COSTS, overlap=True)
 SESSION = Session(
     id=1,
     tenant="a",
@@ -104,6 +105,36 @@ def test_what_is_in_no_hurry_waits_for_company_and_for_first_chunks() -> None:
     found = plan(0.006, [easy, awaited], COSTS)
     assert found.chunks == []
     assert list(found.step) == [2]
+
+
+def test_nobody_waits_for_tokens_that_are_not_made_meanwhile() -> None:
+    """One with plenty makes no tokens while somebody waits for a first chunk."""
+    plenty = replace(SESSION, n_ready=102, deadline_s=0.9)
+    awaited = replace(SESSION, id=2, begun=False, n_ready=5, deadline_s=0.3)
+    assert list(plan(0.01, [plenty, awaited], BESIDE).step) == [2]
+    assert list(plan(0.01, [plenty], BESIDE).chunks) == []
+    assert list(plan(0.01, [plenty, awaited], BESIDE).chunks) == [chunk(50)]
+
+
+def test_nobody_waits_for_tokens_until_there_is_no_time_for_others_batch() -> None:
+    sessions = [replace(SESSION, n_ready=50), replace(SESSION, id=2, n_ready=0, deadline_s=3.0)]
+    found = {}
+    for deadline_s in (0.3, 0.6):
+        sessions[0] = replace(sessions[0], deadline_s=deadline_s)
+        found[deadline_s] = list(plan(0.01, sessions, BESIDE).chunks)
+    assert found == {0.3: [chunk(25)], 0.6: []}
+    alone = replace(sessions[0], deadline_s=0.4)
+    assert list(plan(0.01, [alone], BESIDE).chunks) == []
+
+
+def test_what_is_in_no_hurry_is_done_beside_the_steps_of_a_first_chunk() -> None:
+    easy = replace(SESSION, n_ready=110, deadline_s=2.0)
+    for n_ready, beside in ((0, [chunk(100)]), (27, [])):
+        awaited = replace(SESSION, id=2, begun=False, n_ready=n_ready, deadline_s=0.3)
+        # 28 steps take 0.12 s, and so does the chunk.
+        quick = replace(BESIDE, token_s=0.001)
+        assert list(plan(0.006, [easy, awaited], quick).chunks) == beside
+        assert list(plan(0.006, [easy, awaited], COSTS).chunks) == []
 
 
 def test_tenants_take_turns() -> None:

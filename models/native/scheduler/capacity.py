@@ -17,9 +17,6 @@ USUAL_BEFORE_TOKENS = 200
 """Before a chunk, of a session that keeps nothing: half of ten seconds, and a prompt of three."""
 _LENGTHS = 3
 """Batches at least for many sessions, because only such of about the same length share one."""
-_NEWCOMERS_USED = 0.85
-"""Share of the device's time that a crowd of newcomers may take, where their tokens come beside the
-sound of others. Where they wait for it, it is `Policy.most_used` too."""
 
 
 def sessions_held(
@@ -40,15 +37,21 @@ def sessions_held(
     # Where a first chunk alone is later than wanted, others may make it twice as late: who is held
     # back instead waits for the end of somebody's speech.
     longest_s = alone_s + max(policy.first_audio_s, alone_s)
-    newcomers_used = _NEWCOMERS_USED if costs.overlap else policy.most_used
     for n_sessions in range(1, most + 1):
         if (
             share_used(costs, policy, n_sessions, n_before, HOPS_TOKENS[1]) > policy.most_used
-            or share_used(costs, policy, n_sessions, n_before, GRID_TOKENS) > newcomers_used
+            or _used_by_newcomers(costs, policy, n_sessions, n_before) > policy.most_used
             or first_chunk_s(costs, policy, n_sessions, n_before) > longest_s
         ):
             return n_sessions - 1
     return most
+
+
+def _used_by_newcomers(costs: Costs, policy: Policy, n_sessions: int, n_before: float) -> float:
+    # They have hardly more before a chunk than the prompt, which is about half of the usual. But
+    # where tokens wait for the sound of others, it takes them long to leave short hops behind.
+    usual = n_before / 2 if costs.overlap else n_before
+    return share_used(costs, policy, n_sessions, usual, GRID_TOKENS)
 
 
 def share_used(

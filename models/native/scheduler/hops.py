@@ -19,7 +19,13 @@ from models.native.scheduler.views import (
 
 
 def next_chunk(
-    now_s: float, session: Session, pause: Pause, costs: Costs, policy: Policy
+    now_s: float,
+    session: Session,
+    pause: Pause,
+    costs: Costs,
+    policy: Policy,
+    *,
+    others_s: float = 0.0,
 ) -> Chunk | None:
     """The chunk to compute now; None if there is none yet, or if a longer one is worth waiting for.
 
@@ -29,6 +35,7 @@ def next_chunk(
         pause: that it has.
         costs: of the device.
         policy: of the operator.
+        others_s: that somebody else's batch may take before another chance comes.
     """
     ready = _ready(session, policy)
     if not ready:
@@ -44,7 +51,7 @@ def next_chunk(
     if longer is not None:
         # It takes at least until its tokens are spoken by a model that only just keeps up.
         missing_s = (longer + policy.lookahead_tokens - session.n_ready) * TOKEN_S
-        if missing_s + costs.chunk(session, longer) <= slack_s:
+        if missing_s + others_s + costs.chunk(session, longer) <= slack_s:
             return None
     return chunk
 

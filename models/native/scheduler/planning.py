@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from models.native.scheduler.ahead import pause_of, resumes_at_s, token_lead_s
 from models.native.scheduler.capacity import first_chunk_s
@@ -88,6 +89,9 @@ class _Planner:
         self._awaited = bool(awaited)
         self._spare_s = self._until_first_s(awaited)
         self._hurry_s = self._crowd_s()
+        # That others may wait for what is in no hurry: as much as is wanted of a first chunk, or as
+        # that takes alone.
+        self._longest_s = max(policy.first_audio_s, first_chunk_s(costs, policy, 1, 0))
 
     def _until_first_s(self, awaited: Sequence[Session]) -> float:
         """How long what is in no hurry may take, so that no first chunk waits for it."""
@@ -110,25 +114,33 @@ class _Planner:
         wanting = [
             session
             for session in self._sessions
-            if session.decodable and not self._pauses[session.id].tokens
+            if session.decodable
+            and not self._pauses[session.id].tokens
+            and not self._steps_aside(session)
         ]
-        if self._awaited:
-            # A smaller step is a shorter one, and those with plenty in hand lose nothing.
-            plenty_s = self._policy.audio_ahead_s * self._policy.resume
-            wanting = [
-                session
-                for session in wanting
-                if not session.begun or token_lead_s(self._now_s, session) < plenty_s
-            ]
         classes = {session.id: self._class(session, 0) for session in wanting}
         return [session.id for session in _ordered(wanting, classes)][: self._policy.most_steps]
 
+    def _steps_aside(self, session: Session) -> bool:
+        """Makes no tokens as long as somebody waits for a first chunk.
+
+        A smaller step is a shorter one, and those with plenty in hand lose nothing.
+        """
+        plenty_s = self._policy.audio_ahead_s * self._policy.resume
+        return self._awaited and session.begun and token_lead_s(self._now_s, session) >= plenty_s
+
     def chunks(self) -> tuple[list[Chunk], float | None]:
         """The next batch, and when to look again if it is empty."""
+        # Where steps go on, others' batch is under way when the tokens of a longer chunk have come.
+        others_s = self._longest_s if self._costs.overlap and len(self._sessions) > 1 else 0.0
         found: dict[SessionId, Chunk] = {}
         for session in self._sessions:
             pause = self._pauses[session.id]
-            chunk = next_chunk(self._now_s, session, pause, self._costs, self._policy)
+            if self._steps_aside(session):
+                pause = replace(pause, tokens=True)  # and waits for none
+            chunk = next_chunk(
+                self._now_s, session, pause, self._costs, self._policy, others_s=others_s
+            )
             if chunk is not None and not session.flying:
                 found[session.id] = chunk
         wanting = [session for session in self._sessions if session.id in found]
@@ -176,14 +188,8 @@ class _Planner:
         return batch
 
     def _most_easy_s(self, batch: Sequence[Chunk]) -> float:
-        """How long a batch may become by what is in no hurry, which others would wait for.
-
-        A first chunk may become late by as much as is wanted, or as it takes alone.
-        """
-        if not batch:
-            return self._spare_s
-        alone_s = first_chunk_s(self._costs, self._policy, 1, 0)
-        return min(self._spare_s, max(self._policy.first_audio_s, alone_s))
+        """How long a batch may become by what is in no hurry."""
+        return min(self._spare_s, self._longest_s) if batch else self._spare_s
 
     def _may_wait(self, ordered: Sequence[Session]) -> bool:
         """A batch in no hurry waits a moment for company."""
