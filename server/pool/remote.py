@@ -210,8 +210,8 @@ class RemoteWorker:
 
     @property
     def slots(self) -> int:
-        """Streams that compute in it at once now; 0 before it is ready."""
-        return self._table.slots if self._table is not None else 0
+        """Streams that compute in it at once now; 0 before it is ready, and when it is gone."""
+        return self._table.slots if self._table is not None and not self.gone.is_set() else 0
 
     @property
     def free_slots(self) -> int:
