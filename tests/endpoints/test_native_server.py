@@ -84,6 +84,9 @@ async def test_it_speaks(native: ServerProcess) -> None:
     assert _length_s(client) > 1
     said_s = native.metric("cosystream_model_audio_seconds_total", model="native")
     assert said_s >= _length_s(client) - 0.01
+    # A CPU takes all, whether it computes them in time or not.
+    assert N_CLIENTS in [worker["slots"] for worker in _workers(native)]
+    assert native.metric("cosystream_worker_slots", model="native") == N_CLIENTS
 
 
 async def test_a_text_is_heard_before_it_ends(native: ServerProcess) -> None:
