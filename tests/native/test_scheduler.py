@@ -156,6 +156,14 @@ def test_running_ahead_has_an_end_and_goes_on_at_half() -> None:
         assert plan(now_s, [later], COSTS).pauses[1] == Pause(tokens=tokens, audio=audio)
 
 
+def test_tokens_have_an_end_too_while_the_first_chunk_is_long_in_coming() -> None:
+    flying = replace(SESSION, begun=False, flying=True, n_ready=250)
+    found = plan(0.0, [flying], COSTS)
+    assert list(found.step) == []
+    assert found.pauses[1] == Pause(tokens=True)
+    assert list(plan(0.0, [replace(flying, n_ready=249)], COSTS).step) == [1]
+
+
 def test_a_client_that_takes_nothing_is_given_up() -> None:
     stuck = replace(SESSION, credit_s=0.5, decodable=False)
     found = plan(3.0, [stuck], COSTS)

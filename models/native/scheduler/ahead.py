@@ -11,8 +11,6 @@ def pause_of(now_s: float, session: Session, policy: Policy) -> Pause:
     With hysteresis: what has stopped goes on when the lead has shrunk to a share of the limit, so
     that hops have time to become long.
     """
-    if not session.begun:
-        return Pause(parked_since_s=_parked_since_s(now_s, session))
     audio_s = audio_lead_s(now_s, session)
     return Pause(
         tokens=_stopped(
