@@ -79,9 +79,10 @@ class ManualLane(HostLane):
     def __init__(self) -> None:
         super().__init__(CPU)
         self.flying = threading.Event()
-        """Something has been begun and not been released."""
+        """A batch has been asked for as a whole, and not been released."""
         self.n_marks = 0
         self._n_done = 0
+        self._has_fetched = False
         self._changed = threading.Condition()
         self._is_held = False
         self._error: Exception | None = None
@@ -107,11 +108,13 @@ class ManualLane(HostLane):
     def mark(self) -> Mark:
         with self._changed:
             self.n_marks += 1
-            if self._is_held:
+            if self._is_held and self._has_fetched:
                 self.flying.set()
+            self._has_fetched = False
             return _ManualMark(self, self.n_marks)
 
     def fetch(self, values: torch.Tensor) -> Fetched:
+        self._has_fetched = True
         return _ManualFetched(values, self.is_done, self.n_marks)
 
     def is_done(self, number: int) -> bool:
