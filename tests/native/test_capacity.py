@@ -90,6 +90,15 @@ def test_an_operator_may_want_more_or_sooner() -> None:
     )
 
 
+def test_one_batch_that_takes_longer_than_first_audio_may_is_no_reason_to_hold_one_only() -> None:
+    """As measured of a tiny checkpoint on a busy CPU, which computed eight in time."""
+    costs = Costs(
+        step_s=1e-3, step_row_s=8e-5, batch_s=5e-2, token_s=2.5e-3, before_token_s=1.15e-3
+    )
+    assert costs.batch_s + 50 * costs.token_s + 50 * costs.before_token_s > POLICY.first_audio_s
+    assert 4 <= sessions_held(costs, POLICY, 64, n_before=50) <= 8
+
+
 # --- Days ------------------------------------------------------------------------------------
 
 

@@ -75,8 +75,8 @@ def share_used(
 def first_chunk_s(costs: Costs, policy: Policy, n_sessions: int, n_before: float) -> float:
     """Seconds until a newcomer's first chunk, while the others keep up.
 
-    It comes while a batch is computed, and shares its steps with all others; what is in no hurry
-    then waits for it.
+    It comes while a batch is computed, as likely as there is one, and shares its steps with all
+    others; what is in no hurry then waits for it.
 
     Args:
         costs: of the device.
@@ -86,7 +86,9 @@ def first_chunk_s(costs: Costs, policy: Policy, n_sessions: int, n_before: float
     """
     n_steps = GRID_TOKENS + policy.lookahead_tokens
     steps_s = n_steps * _round_of_steps_s(costs, policy, n_sessions)
-    batch_s = _batch_s(costs, policy, n_sessions - 1, n_before)
+    sounds = _round_of_chunks_s(costs, policy, n_sessions - 1, n_before, HOPS_TOKENS[1])
+    likely = min(1.0, sounds / (HOPS_TOKENS[1] * TOKEN_S))
+    batch_s = likely * _batch_s(costs, policy, n_sessions - 1, n_before)
     own_s = costs.batch_s + _chunk_s(costs, n_before, GRID_TOKENS)
     return (max(batch_s, steps_s) if costs.overlap else batch_s + steps_s) + own_s
 
