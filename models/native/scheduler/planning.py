@@ -149,7 +149,8 @@ class _Planner:
         }
         batch = self._batch(_ordered(wanting, classes), classes, found)
         if batch:
-            return batch, None
+            company_s = self._company_s({chunk.session: chunk for chunk in batch})
+            return ([], self._now_s + company_s) if company_s else (batch, None)
         return [], self._wake_s(wanting)
 
     def _class(self, session: Session, n_tokens: int) -> int:
@@ -186,6 +187,50 @@ class _Planner:
             if due_s >= self._now_s + taken_s:
                 latest_s = min(latest_s, due_s)
         return batch
+
+    def _company_s(self, batch: dict[SessionId, Chunk]) -> float:
+        """How long a batch is to wait for another session's chunk; 0 if it is not.
+
+        Where steps and batches take turns, the steps that are still missing have to be made anyway,
+        and one batch takes less time than two: as much may be waited for in all. Nobody becomes
+        late by it who would not be late without.
+        """
+        if self._costs.overlap or len(batch) >= self._policy.most_rows:
+            return 0.0
+        coming = [
+            (missing, session)
+            for session in self._sessions
+            if session.id not in batch and (missing := self._missing(session))
+        ]
+        if not coming:
+            return 0.0
+        missing, next_one = min(coming, key=lambda pair: pair[0])
+        wait_s = missing * self._costs.step(min(len(self._sessions), self._policy.most_steps))
+        rows = [session for session in self._sessions if session.id in batch]
+        waited_s = self._now_s - min(session.ready_since_s for session in rows)
+        if waited_s + wait_s > self._costs.batch_s:
+            return 0.0
+        alone_s = self._costs.batch_s + sum(
+            self._costs.chunk(session, batch[session.id].n_tokens) for session in rows
+        )
+        together_s = wait_s + alone_s + self._costs.chunk(next_one, GRID_TOKENS)
+        for session in rows:
+            left_s = session.deadline_s - self._policy.margin_s - self._now_s
+            if alone_s <= left_s < together_s:
+                return 0.0
+        return wait_s
+
+    def _missing(self, session: Session) -> int:
+        """Tokens until a session's next chunk, if they are being made; 0 if not."""
+        if (
+            not session.decodable
+            or session.flying
+            or self._pauses[session.id].tokens
+            or self._steps_aside(session)
+        ):
+            return 0
+        hop = GRID_TOKENS if session.begun else session.first_hop_tokens
+        return max(0, hop + self._policy.lookahead_tokens - session.n_ready)
 
     def _most_easy_s(self, batch: Sequence[Chunk]) -> float:
         """How long a batch may become by what is in no hurry."""
