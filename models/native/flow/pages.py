@@ -17,6 +17,8 @@ from models.native.flow.past import Layout
 BLANK, WASTE = 0, 1
 """Pages of nobody: zeros that are only read, and what is only written."""
 _N_OWN = 2
+_ROOM = 16
+"""Pages that a stream may well need; they are left to whoever is before another."""
 
 
 class PageStore:
@@ -145,9 +147,12 @@ class PagePool:
     def _near(self, page: int | None) -> int:
         if page is not None and page + 1 < len(self._holders) and not self._holders[page + 1]:
             return page + 1
-        begin, end = max(self._gaps(), key=lambda gap: gap[1] - gap[0])
-        # In the middle, so that who is before it can go on as well.
-        return begin if begin == _N_OWN else (begin + end) // 2
+        gaps = list(self._gaps())
+        # The first that suffices for two: pages that were never used take no memory on a CPU.
+        wide = (gap for gap in gaps if gap[1] - gap[0] >= 2 * _ROOM)
+        begin, end = next(wide, None) or max(gaps, key=lambda gap: gap[1] - gap[0])
+        # Not at its beginning, so that who is before it can go on as well.
+        return begin if begin == _N_OWN else min((begin + end) // 2, begin + _ROOM)
 
     def _gaps(self) -> Iterator[tuple[int, int]]:
         used = [page for page, n in enumerate(self._holders) if n and page >= _N_OWN]
