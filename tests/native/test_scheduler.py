@@ -107,6 +107,36 @@ def test_what_is_in_no_hurry_waits_for_company_and_for_first_chunks() -> None:
     assert list(found.step) == [2]
 
 
+HEAVY = Costs(step_s=0.1, step_row_s=0.0, batch_s=1.0, token_s=0.04)
+"""A batch takes 1 s, and 1 s more for each row."""
+
+
+@pytest.mark.parametrize(
+    ("first", "next_one", "costs", "expected"),
+    [
+        ({}, {"n_ready": 25}, HEAVY, []),
+        ({}, {"n_ready": 17}, HEAVY, [1]),  # 1.1 s more
+        ({}, {"n_ready": 25}, replace(HEAVY, overlap=True), [1]),
+        ({}, {"n_ready": 25, "decodable": False}, HEAVY, [1]),
+        ({}, {"n_ready": 25, "flying": True}, HEAVY, [1]),
+        ({"ready_since_s": -0.6}, {"n_ready": 25}, HEAVY, []),
+        ({"ready_since_s": -0.8}, {"n_ready": 25}, HEAVY, [1]),  # it has waited enough
+        ({"deadline_s": 3.0}, {"n_ready": 25}, HEAVY, [1]),  # it would be late
+        ({}, {"n_ready": 28}, HEAVY, [1, 2]),
+    ],
+)
+def test_a_batch_waits_for_who_is_nearly_ready_where_steps_have_to_be_made_anyway(
+    first: dict[str, object], next_one: dict[str, object], costs: Costs, expected: list[int]
+) -> None:
+    newcomer = replace(SESSION, begun=False, deadline_s=0.2)
+    sessions = [replace(newcomer, id=1, **first), replace(newcomer, id=2, **next_one)]
+    found = plan(0.0, sessions, costs)
+    assert [chunk.session for chunk in found.chunks] == expected
+    if not expected:
+        assert 2 in found.step
+        assert found.wake_s is not None
+
+
 def test_nobody_waits_for_tokens_that_are_not_made_meanwhile() -> None:
     """One with plenty makes no tokens while somebody waits for a first chunk."""
     plenty = replace(SESSION, n_ready=102, deadline_s=0.9)
