@@ -108,14 +108,18 @@ class Inbox:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Take no more orders, and drop those that nobody has taken."""
+        """Take no more orders. Whoever waits for what nobody has taken is told."""
         with self._changed:
             self._closed = True
-            for order in self._orders:
-                if isinstance(order, Prepare):
-                    order.done.set_exception(ModelError("failed", "the model has been closed"))
-            self._orders = []
+            orders, self._orders = self._orders, []
             self._changed.notify_all()
+        for order in orders:
+            error = ModelError("failed", "the model has been closed")
+            match order:
+                case Begin():
+                    order.handle.end(error)
+                case Prepare():
+                    order.done.set_exception(error)
 
     def take(self, timeout_s: float | None) -> list[Order] | None:
         """Wait for orders, or to be woken.

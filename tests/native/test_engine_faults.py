@@ -16,6 +16,9 @@ from models.cosyvoice.guards import BadSegmentError
 from models.native.engine import Engine
 from models.native.flow.errors import FlowJobError
 from models.native.flow.flow import Mels
+from models.native.handle import SessionHandle
+from models.native.inbox import Begin, Inbox, VoicePrompt
+from models.native.lm.sequence import LmPrompt
 from models.native.model import NativeModel
 from models.native.session import Session
 
@@ -242,3 +245,19 @@ def test_closing_fails_what_is_still_spoken(directory: Path) -> None:
     model.close()
     with pytest.raises(ModelError, match="ended"):
         list(stream)
+
+
+def test_closing_fails_what_nobody_has_begun() -> None:
+    inbox = Inbox()
+    handle = SessionHandle(inbox)
+    prompt = VoicePrompt(
+        lm=LmPrompt(text=(), speech=()),
+        tokens=np.empty(0, np.int32),
+        mel=np.empty((0, 80), np.float32),
+        embedding=np.empty(192, np.float32),
+    )
+    seed = np.random.SeedSequence(0)
+    inbox.put(Begin(handle=handle, prompt=prompt, seed=seed, layout="whole"))
+    inbox.close()
+    with pytest.raises(ModelError, match="closed"):
+        list(handle.chunks())
