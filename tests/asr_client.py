@@ -22,7 +22,7 @@ def frame(kind: int, payload: bytes, sequence: int | None = None, *, last: bool 
     """A client's frame, gzipped."""
     flags = (0 if sequence is None else _SEQUENCE) | (_LAST if last else 0)
     number = b"" if sequence is None else struct.pack(">i", sequence)
-    body = gzip.compress(payload)
+    body = gzip.compress(payload, mtime=0)
     header = bytes((0x11, kind << 4 | flags, 0x11, 0))
     return header + number + struct.pack(">I", len(body)) + body
 

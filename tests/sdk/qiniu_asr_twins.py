@@ -111,7 +111,7 @@ class MicrophoneClient:
 
     def _send(self, kind: int, payload: bytes) -> None:
         self._sequence += 1
-        body = gzip.compress(payload)
+        body = gzip.compress(payload, mtime=0)
         header = bytes((0x11, kind << 4 | 1, 0x11, 0)) + self._sequence.to_bytes(4, "big")
         self._socket.send(header + len(body).to_bytes(4, "big") + body)
 
