@@ -151,6 +151,7 @@ async def test_silence_is_an_empty_text(listening: Listening) -> None:
 
 # --- Misuse ----------------------------------------------------------------------------------
 
+PACKED = gzip.compress(b"", mtime=0)
 BOMB = frame(AUDIO, bytes(MAX_FRAME_BYTES + 1), 2)
 INVALID = AsrErrorCode.INVALID_REQUEST
 
@@ -174,7 +175,7 @@ INVALID = AsrErrorCode.INVALID_REQUEST
         ([configuration(request={"language": "zh-CN"})], INVALID),
         ([configuration(), configuration(2)], INVALID),
         ([configuration(), BOMB], INVALID),
-        ([configuration(), frame(AUDIO, b"", 2).replace(gzip.compress(b"", mtime=0), b"\0" * 20)], INVALID),
+        ([configuration(), frame(AUDIO, b"", 2).replace(PACKED, b"\0" * 20)], INVALID),
     ],
 )  # fmt: skip
 async def test_misuse_is_told_and_the_connection_closed(
