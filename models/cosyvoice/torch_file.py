@@ -80,7 +80,7 @@ class _Archive:
             self._zip = self._open()
             self._prefix = self._find_prefix()
             self._order = self._byte_order()
-        except BaseException:
+        except BaseException:  # raised again; nobody would close the file otherwise
             self._file.close()
             raise
 

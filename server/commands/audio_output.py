@@ -199,7 +199,7 @@ class Outputs:
             yield
             for output in self._outputs:
                 await output.finish()
-        except BaseException:
+        except BaseException:  # raised again; an interruption leaves no half a file, either
             for output in reversed(self._outputs):
                 await output.abort()
             raise

@@ -197,7 +197,7 @@ async def open_task(address: ServerAddress, token: str, options: TaskOptions) ->
     client = await FlowingClient.connect(address.websocket_url, token)
     try:
         await client.start(options)
-    except BaseException:
+    except BaseException:  # raised again; an interruption leaves no connection open, either
         await client.close()
         raise
     return client
